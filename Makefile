@@ -1,0 +1,47 @@
+# Thin targets; each makes .venv when it is missing. Needs make, git and python3 (3.11 or newer)
+# with venv.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: run test verify refresh bands report mistakes bench clean
+
+run: $(READY) ## execute the whole course on MNIST into build/ and build the report from it
+	$(BIN)/python -m vae_helpers run
+	$(BIN)/python report/build.py --results build/full --output build/report/report.pdf
+
+test: $(READY) ## unit tests, notebook rules, all notebooks in the smoke profile, linter, types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+verify: $(READY) ## hold the committed outputs against a new execution
+	$(BIN)/pytest -q tests/test_notebooks.py
+	$(BIN)/pytest -q --nbval --nbval-current-env --nbval-sanitize-with notebooks/sanitize.cfg notebooks
+
+refresh: $(READY) ## the only way in which committed outputs are made
+	$(BIN)/python -m vae_helpers refresh
+	$(BIN)/python report/build.py --results report --output report/report.pdf
+	$(BIN)/python report/readme.py
+
+bands: $(READY) ## measure report/bands.toml over five seeds and both thread counts
+	$(BIN)/python -m vae_helpers bands --profile smoke
+	$(BIN)/python -m vae_helpers bands --profile full
+
+report: $(READY) ## the committed report, from the committed results
+	$(BIN)/python report/build.py --results report --output report/report.pdf
+
+mistakes: $(READY) ## plant known mistakes in a copy and show which test catches each
+	$(BIN)/python tests/planted_mistakes.py
+
+bench: $(READY) ## an epoch of ours against an epoch of the textbook loop
+	$(BIN)/python -m vae_helpers.bench
+
+clean: ## remove what executions made, but not .venv
+	rm -rf build runs data/.unpacked .pytest_cache .mypy_cache .ruff_cache
+
+$(READY): requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check -r requirements.txt
+	touch $@
