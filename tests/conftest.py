@@ -1,0 +1,26 @@
+"""What the tests share: the real digits, loaded once, and a generator in the same state."""
+
+import pytest
+import torch
+
+from vae_helpers.data import load_mnist
+
+torch.set_num_threads(1)  # the tensors are small, and other processes may be at work
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers():
+    """Every test finds torch's global generator in the same state, whatever ran before it."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    """All 70,000 images, from the project's own files."""
+    return load_mnist()
+
+
+@pytest.fixture(scope="session")
+def digits(mnist):
+    """The first 2,000 training and 500 test images of MNIST."""
+    return mnist.first(2_000, 500)

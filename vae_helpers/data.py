@@ -1,0 +1,300 @@
+"""MNIST as tensors, in batches.
+
+The files are read by `torchvision.datasets`; what this module adds is that they are the right
+files (MD5 of the unpacked bytes), that they are unpacked once and safely, and that the whole data
+set then lives in memory as float32 rows of 784 pixels.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import tempfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from vae_helpers import PROJECT
+
+MD5 = {
+    "MNIST": {
+        "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+        "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+        "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+        "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+    },
+    "FashionMNIST": {
+        "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
+        "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
+        "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
+    },
+}
+"""MD5 of the unpacked files: compressed copies of the same bytes differ from place to place."""
+
+
+class DataError(ValueError):
+    """The data set cannot be used as it lies on disk."""
+
+
+class UnknownDatasetError(DataError):
+    """The name is not one of the data sets in `MD5`."""
+
+
+class MissingDataError(DataError):
+    """A file or folder of the data set is not there."""
+
+
+class AlteredDataError(DataError):
+    """A file of the data set is there, but its bytes are not the published ones."""
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Images and labels of one data set, in memory.
+
+    Attributes:
+        train_images: `[N, 784]` float32 in [0, 1], row by row from the top left pixel.
+        train_labels: `[N]` int64 in 0..9.
+        test_images: `[M, 784]` float32 in [0, 1].
+        test_labels: `[M]` int64 in 0..9.
+    """
+
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+
+    def first(self, train: int, test: int) -> Digits:
+        """The first `train` training and `test` test images: the same digits in miniature.
+
+        Raises:
+            ValueError: more images are asked for than there are, or none at all.
+        """
+        for name, asked, there in (
+            ("train", train, len(self.train_images)),
+            ("test", test, len(self.test_images)),
+        ):
+            if not 1 <= asked <= there:
+                raise ValueError(f"{name}: expected 1 to {there} images, got {asked}")
+        return Digits(
+            self.train_images[:train],
+            self.train_labels[:train],
+            self.test_images[:test],
+            self.test_labels[:test],
+        )
+
+    def hold_out(self, held_out: int = 10_000) -> Digits:
+        """Training images only, split in two: the place where choices are made.
+
+        The last `held_out` training images take the place of the test images, and the others stay
+        training images. The real test images are not part of the result, so that no choice can
+        look at them.
+
+        Raises:
+            ValueError: nothing would be left on one of the two sides.
+        """
+        there = len(self.train_images)
+        if not 1 <= held_out < there:
+            raise ValueError(f"held_out: expected 1 to {there - 1} images, got {held_out}")
+        return Digits(
+            self.train_images[:-held_out],
+            self.train_labels[:-held_out],
+            self.train_images[-held_out:],
+            self.train_labels[-held_out:],
+        )
+
+    def to(self, device: str | torch.device) -> Digits:
+        """The same digits on another device."""
+        moved = {name: getattr(self, name).to(device) for name in self.__dataclass_fields__}
+        return replace(self, **moved)
+
+    @cached_property
+    def checksum(self) -> str:
+        """SHA-256 over the four tensors: what was really trained on, subsets included."""
+        digest = hashlib.sha256()
+        for name in self.__dataclass_fields__:
+            tensor = getattr(self, name)
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
+
+
+def load_mnist(
+    data_dir: str | Path | None = None,
+    *,
+    dataset: str = "MNIST",
+    device: str | torch.device = "cpu",
+    download: bool = False,
+) -> Digits:
+    """Load MNIST, or Fashion-MNIST, through torchvision and check every byte.
+
+    The four files are looked for in `data_dir/<dataset>/raw`, unpacked or as .gz. Packed ones are
+    unpacked once into `data_dir/.unpacked`, which git ignores; the folder itself is left as it was.
+
+    Args:
+        data_dir: folder that holds `MNIST/raw` or `FashionMNIST/raw`; the project's data/ if None.
+        dataset: "MNIST" or "FashionMNIST".
+        device: where the tensors live.
+        download: let torchvision fetch the files if one is missing. Needs a network.
+
+    Returns:
+        60,000 training and 10,000 test images.
+
+    Raises:
+        UnknownDatasetError, MissingDataError, AlteredDataError: each says which file, what was
+            expected, what was found and how to mend it.
+    """
+    if dataset not in MD5:
+        raise UnknownDatasetError(f"dataset: expected one of {', '.join(MD5)}, got {dataset!r}")
+    root = Path(data_dir) if data_dir is not None else PROJECT / "data"
+    from torchvision import datasets  # here, because it takes seconds to import
+
+    reader = getattr(datasets, dataset)
+    raw = root / dataset / "raw"
+    missing = [name for name in MD5[dataset] if not _source(raw, name)]
+    if missing and download:
+        try:
+            reader(root, download=True)
+        except (OSError, RuntimeError) as error:
+            raise MissingDataError(
+                f"{dataset}: {missing[0]} is not in {raw} and could not be downloaded ({error}); "
+                "connect to a network, or copy the four files there"
+            ) from error
+    elif missing:
+        raise MissingDataError(_explain_missing(root, raw, missing))
+
+    usable = _verified_root(root, dataset)
+    train, test = reader(usable, train=True), reader(usable, train=False)
+    return Digits(
+        _pixels(train.data), train.targets.clone(), _pixels(test.data), test.targets.clone()
+    ).to(device)
+
+
+def batches(
+    images: Tensor,
+    *,
+    batch_size: int,
+    generator: torch.Generator,
+    binarize: torch.Generator | None = None,
+) -> Iterator[Tensor]:
+    """Shuffled mini-batches from memory: every image exactly once, the last batch smaller.
+
+    Args:
+        images: `[N, 784]`.
+        batch_size: images per batch, B; the last batch has `N % B` images if that is not zero.
+        generator: draws the order; two generators in the same state give the same order.
+        binarize: if given, draws every batch anew as black and white, see `binarize_images`.
+
+    Yields:
+        `[B, 784]` tensors on the device of `images`.
+    """
+    order = torch.randperm(len(images), generator=generator, device=generator.device)
+    for indices in order.to(images.device).split(batch_size):
+        batch = images[indices]
+        yield batch if binarize is None else binarize_images(batch, generator=binarize)
+
+
+def binarize_images(images: Tensor, *, generator: torch.Generator) -> Tensor:
+    """Draw each pixel as 0 or 1 with its grey level as the probability of a 1.
+
+    Called anew at every visit this is dynamic binarisation (Burda et al. 2016, section 5).
+
+    Args:
+        images: `[B, 784]` grey levels in [0, 1].
+        generator: on the same device as `images`.
+
+    Returns:
+        `[B, 784]` float32, zeros and ones.
+    """
+    return torch.bernoulli(images, generator=generator)
+
+
+def _pixels(images: Tensor) -> Tensor:
+    return images.reshape(len(images), -1).to(torch.float32).div_(255)
+
+
+def _source(raw: Path, name: str) -> Path | None:
+    """The unpacked file, or else the packed one, or else None."""
+    for path in (raw / name, raw / f"{name}.gz"):
+        if path.is_file():
+            return path
+    return None
+
+
+def _verified_root(root: Path, dataset: str) -> Path:
+    """A folder in which torchvision finds the four files unpacked, each with the right MD5."""
+    raw = root / dataset / "raw"
+    sources = {name: found for name in MD5[dataset] if (found := _source(raw, name))}
+    if all(source == raw / name for name, source in sources.items()):
+        for name, source in sources.items():
+            _check(source.read_bytes(), source, MD5[dataset][name])
+        return root
+
+    cache = root / ".unpacked"
+    unpacked = cache / dataset / "raw"
+    unpacked.mkdir(parents=True, exist_ok=True)
+    (cache / ".gitignore").write_text("*\n")
+    with FileLock(cache / f"{dataset}.lock"):
+        for name, source in sources.items():
+            target, expected = unpacked / name, MD5[dataset][name]
+            if target.is_file() and hashlib.md5(target.read_bytes()).hexdigest() == expected:
+                continue
+            content = _content(source)
+            _check(content, source, expected)
+            _write_whole(target, content)
+    return cache
+
+
+def _content(source: Path) -> bytes:
+    if source.suffix != ".gz":
+        return source.read_bytes()
+    try:
+        return gzip.decompress(source.read_bytes())
+    except (EOFError, OSError, zlib.error) as error:
+        raise AlteredDataError(
+            f"{source}: expected a whole gzip file, found {source.stat().st_size} bytes that do "
+            f"not unpack ({error}); replace it by a fresh copy"
+        ) from error
+
+
+def _check(content: bytes, source: Path, expected: str) -> None:
+    found = hashlib.md5(content).hexdigest()
+    if found != expected:
+        raise AlteredDataError(
+            f"{source}: expected MD5 {expected} of the unpacked bytes, found {found} "
+            f"({len(content)} bytes); replace it by a fresh copy"
+        )
+
+
+def _write_whole(target: Path, content: bytes) -> None:
+    """Write to a file beside `target`, then rename: a reader never sees half of it."""
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    os.replace(temporary, target)
+
+
+def _explain_missing(root: Path, raw: Path, missing: list[str]) -> str:
+    if not root.is_dir():
+        return (
+            f"data_dir: expected a folder, but {root} does not exist; give the folder that holds "
+            f"{raw.parent.name}/raw"
+        )
+    if not raw.is_dir():
+        return (
+            f"data_dir: expected {raw.parent.name}/raw in it, but {raw} does not exist; give the "
+            f"folder above {raw.parent.name}/raw, or call with download=True"
+        )
+    return (
+        f"{raw}: expected {missing[0]} or {missing[0]}.gz, found neither"
+        + (f" ({len(missing)} of 4 files are missing)" if len(missing) > 1 else "")
+        + "; copy it there, or call with download=True"
+    )

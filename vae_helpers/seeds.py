@@ -1,0 +1,28 @@
+"""One seed, many independent random generators.
+
+A run draws random numbers for several purposes: initial weights, the order of the images, noise.
+Each purpose, and each epoch of it, has a generator of its own, so that any of them can be repeated
+alone: the order of epoch 17 does not depend on what epochs 1 to 16 have drawn, and two models with
+the same seed see the same images in the same order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+
+
+def generator(
+    seed: int, purpose: str, *, epoch: int = 0, device: str | torch.device = "cpu"
+) -> torch.Generator:
+    """A generator that depends on all arguments, and on nothing else.
+
+    Args:
+        seed: the run's seed, >= 0.
+        purpose: a word such as "order" or "noise".
+        epoch: epochs of one purpose have unrelated generators.
+        device: where it draws; the same seed gives other numbers on another kind of device.
+    """
+    digest = hashlib.sha256(f"{seed}/{purpose}/{epoch}".encode()).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
