@@ -1,0 +1,112 @@
+"""The networks: tensors in, tensors out. No loss, no optimiser, no data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+
+
+class VAEOutput(NamedTuple):
+    """What one pass through the autoencoder gives.
+
+    Attributes:
+        logits: `[B, 784]`, unbounded; `sigmoid(logits)` are the Bernoulli means of the pixels.
+        mu: `[B, D]`, mean of the approximate posterior q(z|x).
+        logvar: `[B, D]`, log of its variance.
+        z: `[B, D]`, the sample that was decoded.
+    """
+
+    logits: Tensor
+    mu: Tensor
+    logvar: Tensor
+    z: Tensor
+
+
+class VAE(nn.Module):
+    """A variational autoencoder with fully connected layers (Kingma & Welling 2014, appendix C).
+
+    The default is the study's network, 784-400-200-20-200-400-784 with 801,224 parameters, in the
+    study's order of layers: two of the encoder, the two heads for mu and logvar, three of the
+    decoder.
+
+    Args:
+        hidden_dims: widths of the encoder's hidden layers; the decoder has them in reverse.
+        latent_dim: D, the number of latent dimensions.
+        input_dim: pixels of an image.
+        activation: "relu", "tanh" or "sigmoid", after every hidden layer and nowhere else.
+    """
+
+    def __init__(
+        self,
+        hidden_dims: Sequence[int] = (400, 200),
+        latent_dim: int = 20,
+        input_dim: int = 784,
+        activation: str = "relu",
+    ) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        down = [input_dim, *hidden_dims]
+        up = [latent_dim, *reversed(hidden_dims)]
+        self.encoder = hidden_layers(down, ACTIVATIONS[activation])
+        self.to_mu = nn.Linear(down[-1], latent_dim)
+        self.to_logvar = nn.Linear(down[-1], latent_dim)
+        self.decoder = hidden_layers(up, ACTIVATIONS[activation])
+        self.to_logits = nn.Linear(up[-1], input_dim)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`x` `[B, 784]` to `mu` and `logvar`, `[B, D]` each, of q(z|x)."""
+        hidden = self.encoder(x)
+        return self.to_mu(hidden), self.to_logvar(hidden)
+
+    def reparameterize(self, mu: Tensor, logvar: Tensor, eps: Tensor | None = None) -> Tensor:
+        """A sample z = mu + std * eps of q(z|x), through which gradients reach the encoder.
+
+        Args:
+            mu: `[..., D]`.
+            logvar: `[..., D]`; std is `exp(logvar / 2)`.
+            eps: `[..., D]` standard normal noise; drawn from torch's global generator if None.
+
+        Returns:
+            z, `[..., D]` (Kingma & Welling 2014, section 2.4).
+        """
+        if eps is None:
+            eps = torch.randn_like(mu)
+        return mu + torch.exp(0.5 * logvar) * eps
+
+    def decode(self, z: Tensor) -> Tensor:
+        """`z` `[..., D]` to `logits` `[..., 784]`; the sigmoid is the objective's business."""
+        logits: Tensor = self.to_logits(self.decoder(z))
+        return logits
+
+    def forward(self, x: Tensor, eps: Tensor | None = None) -> VAEOutput:
+        """Encode, sample, decode: `x` `[B, 784]`, `eps` `[B, D]` as in `reparameterize`."""
+        mu, logvar = self.encode(x)
+        z = self.reparameterize(mu, logvar, eps)
+        return VAEOutput(self.decode(z), mu, logvar, z)
+
+    @torch.no_grad()
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """`n` images `[n, 784]` in [0, 1]: Bernoulli means decoded from z drawn from N(0, I).
+
+        Args:
+            n: how many.
+            generator: draws z, on its own device, so that the same noise can be used again.
+        """
+        weight = self.to_logits.weight
+        drawn_on = weight.device if generator is None else generator.device
+        z = torch.randn(n, self.latent_dim, generator=generator, device=drawn_on)
+        return torch.sigmoid(self.decode(z.to(weight.device)))
+
+
+def hidden_layers(widths: Sequence[int], activation: type[nn.Module]) -> nn.Sequential:
+    """Linear layers from each width to the next, each followed by the activation."""
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in pairwise(widths):
+        layers += [nn.Linear(fan_in, fan_out), activation()]
+    return nn.Sequential(*layers)
