@@ -1,0 +1,127 @@
+"""What a parameter may be, and what the message says when it is not."""
+
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+
+from vae_helpers import PROJECT
+from vae_helpers.parameters import RULES, ParameterError, check, suggestion
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("epochs", 30, 30),
+        ("beta", 1, 1.0),
+        ("beta", 0.0, 0.0),
+        ("learning_rate", 1e-3, 1e-3),
+        ("hidden_dims", [400, 200], (400, 200)),
+        ("hidden_dims", (50,), (50,)),
+        ("activation", "tanh", "tanh"),
+        ("seed", 2**31 - 1, 2**31 - 1),
+        ("train_images", 60_000, 60_000),
+    ],
+)
+def test_valid_value_comes_back_in_its_own_type(name, value, expected):
+    checked = check(name, value)
+    assert checked == expected
+    assert type(checked) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "nearest"),
+    [
+        ("epochs", 0, "1"),
+        ("epochs", -5, "1"),
+        ("epochs", 10_001, "10000"),
+        ("batch_size", 60_001, "60000"),
+        ("beta", -0.5, "0"),
+        ("learning_rate", 0.0, "1e-08"),
+        ("learning_rate", math.inf, "10"),
+        ("learning_rate", math.nan, "1e-08"),
+        ("latent_dim", 0, "1"),
+        ("test_images", 10_001, "10000"),
+    ],
+)
+def test_number_out_of_range_is_refused_with_the_nearest_valid_one(name, value, nearest):
+    with pytest.raises(ParameterError) as caught:
+        check(name, value)
+    message = str(caught.value)
+    assert message.startswith(f"{name}: expected ")
+    assert f"got {value!r}" in message
+    assert message.endswith(f"the nearest valid value is {nearest}")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("epochs", 2.0, "a whole number"),
+        ("epochs", "30", "a whole number"),
+        ("epochs", True, "a whole number"),
+        ("beta", "1", "a number"),
+        ("beta", False, "a number"),
+        ("beta", None, "a number"),
+        ("hidden_dims", 400, "a list of numbers"),
+        ("hidden_dims", [], "a list of numbers"),
+        ("hidden_dims", "400", "a list of numbers"),
+    ],
+)
+def test_value_of_the_wrong_type_is_refused(name, value, expected):
+    with pytest.raises(ParameterError) as caught:
+        check(name, value)
+    assert str(caught.value) == f"{name}: expected {expected}, got {value!r}"
+
+
+def test_wrong_item_of_a_list_is_named_by_its_place():
+    with pytest.raises(ParameterError, match=r"^hidden_dims\[1\]: expected 1 to 10000, got 0"):
+        check("hidden_dims", [400, 0])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "near"),
+    [
+        ("activation", "rely", "relu"),
+        ("optimizer", "adm", "adam"),
+        ("dataset", "MINST", "MNIST"),
+        ("dataset", "Fashion", "FashionMNIST"),
+        ("device", "gpu", "cpu"),
+    ],
+)
+def test_unknown_word_is_refused_with_the_nearest_known_one(name, value, near):
+    with pytest.raises(ParameterError) as caught:
+        check(name, value)
+    message = str(caught.value)
+    assert message.startswith(f"{name}: expected one of ")
+    assert message.endswith(f"got {value!r}; did you mean {near!r}?")
+
+
+def test_unknown_parameter_is_refused_with_the_nearest_known_one():
+    with pytest.raises(ParameterError, match="unknown parameter 'epoch'; did you mean 'epochs'"):
+        check("epoch", 3)
+
+
+def test_word_like_no_other_gets_the_whole_list():
+    assert suggestion("xyz", ["adam", "sgd"]) == "; known are adam, sgd"
+
+
+def test_parameter_error_is_a_value_error():
+    assert issubclass(ParameterError, ValueError)
+
+
+def test_every_range_ends_at_values_that_are_valid():
+    for name, rule in RULES.items():
+        for end in ("low", "high"):
+            if hasattr(rule, end):
+                value = rule.type(getattr(rule, end))
+                assert check(name, value) == value
+
+
+def test_checking_a_parameter_imports_nothing_slow():
+    code = "import json, sys, vae_helpers.parameters; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert not {"torch", "torchvision", "numpy", "matplotlib"} & set(json.loads(done.stdout))

@@ -1,0 +1,109 @@
+"""What values a parameter may take, for configurations, notebooks and the command line alike.
+
+One name means one thing everywhere, so that one table can say what is valid. The module imports
+neither torch nor anything else slow: a mistake on the command line is refused at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+class ParameterError(ValueError):
+    """A parameter has a name, a type or a value that is not valid."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number from `low` to `high`; whole ones only if `type` is int."""
+
+    type: type[int] | type[float]
+    low: float
+    high: float
+
+    def check(self, name: str, value: Any) -> int | float:
+        """The value as `type`, or a `ParameterError` that gives the nearest valid one."""
+        accepted = int if self.type is int else (int, float)
+        if isinstance(value, bool) or not isinstance(value, accepted):
+            kind = "a whole number" if self.type is int else "a number"
+            raise ParameterError(f"{name}: expected {kind}, got {value!r}")
+        if not self.low <= value <= self.high:
+            nearest = self.low if math.isnan(value) else min(max(value, self.low), self.high)
+            raise ParameterError(
+                f"{name}: expected {self.low:g} to {self.high:g}, got {value!r}; "
+                f"the nearest valid value is {nearest:g}"
+            )
+        return self.type(value)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    def check(self, name: str, value: Any) -> str:
+        """The word, or a `ParameterError` that gives the nearest valid one."""
+        if value not in self.words:
+            raise ParameterError(
+                f"{name}: expected one of {', '.join(self.words)}, got {value!r}"
+                + suggestion(str(value), self.words)
+            )
+        return str(value)
+
+
+@dataclass(frozen=True)
+class Several:
+    """One or more numbers, each of them as `each` says."""
+
+    each: Number
+
+    def check(self, name: str, value: Any) -> tuple[int | float, ...]:
+        """The numbers as a tuple, or a `ParameterError` that names the first wrong one."""
+        if not isinstance(value, (list, tuple)) or not value:
+            raise ParameterError(f"{name}: expected a list of numbers, got {value!r}")
+        return tuple(self.each.check(f"{name}[{i}]", item) for i, item in enumerate(value))
+
+
+Rule = Number | Choice | Several
+
+RULES: Mapping[str, Rule] = {
+    "epochs": Number(int, 1, 10_000),
+    "batch_size": Number(int, 1, 60_000),
+    "learning_rate": Number(float, 1e-8, 10.0),
+    "beta": Number(float, 0.0, 1e6),
+    "latent_dim": Number(int, 1, 1_000),
+    "hidden_dims": Several(Number(int, 1, 10_000)),
+    "activation": Choice(("relu", "tanh", "sigmoid")),
+    "optimizer": Choice(("adam", "sgd", "sgd_momentum")),
+    "seed": Number(int, 0, 2**31 - 1),
+    "dataset": Choice(("MNIST", "FashionMNIST")),
+    "binarize": Choice(("none", "dynamic")),
+    "compare_epochs": Number(int, 1, 1_000),
+    "device": Choice(("auto", "cpu", "cuda")),
+    "train_images": Number(int, 1, 60_000),
+    "test_images": Number(int, 1, 10_000),
+}
+"""Every parameter of a configuration or of a notebook, by its name."""
+
+
+def check(name: str, value: Any) -> Any:
+    """The value in its own type, if it is valid for the parameter of this name.
+
+    Raises:
+        ParameterError: it says what was expected, what came, and the nearest valid choice.
+    """
+    if name not in RULES:
+        raise ParameterError(f"unknown parameter {name!r}{suggestion(name, RULES)}")
+    return RULES[name].check(name, value)
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """The end of an error message: the known word that looks most like this one, or all."""
+    known = list(known)
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"

@@ -1,0 +1,258 @@
+"""A run on disk: an open-ended sequence of epochs that can be continued, loaded and trusted.
+
+A run's folder is named by a key, a digest of everything that shapes its numbers except how many
+epochs there are. Asking for ten epochs and later for thirty is therefore one run, and changing a
+line of the loss is another. The folder holds
+
+    run.json             what the key was made from
+    checkpoint-0007.pt   weights, optimiser and history after epoch 7; the newest two are kept
+    weights-0005.pt      the weights alone, at the epochs that were asked to be kept
+    history.json         the epochs' numbers, for people; the checkpoint's copy is the one used
+    seconds.json         when and how fast each epoch ran: not reproducible, so kept apart
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import json
+import os
+import pickle
+import platform
+import textwrap
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from filelock import FileLock, Timeout
+
+from vae_helpers import PROJECT
+from vae_helpers.progress import Progress
+
+RUNS = PROJECT / "runs"
+SNAPSHOT_EPOCHS = (1, 2, 5, 10, 15, 20, 30)
+
+History = list[dict[str, float]]
+StateDict = dict[str, Any]
+
+
+class RunBusyError(RuntimeError):
+    """Another process is training the same run."""
+
+
+class State(Protocol):
+    """What a fit must offer so that its run can be stopped and continued."""
+
+    def state_dict(self) -> StateDict:
+        """Everything that the next epoch depends on, except the data and the configuration."""
+
+    def load_state_dict(self, state: StateDict) -> None:
+        """Take over what `state_dict` gave."""
+
+    def weights(self) -> StateDict:
+        """The model's weights alone."""
+
+    def epoch(self, number: int) -> dict[str, float]:
+        """Train epoch `number` (the first is 1) and return its numbers."""
+
+
+@dataclass
+class Run:
+    """The epochs that were asked for.
+
+    Attributes:
+        history: one dictionary an epoch, in order.
+        weights: the model's weights at the snapshot epochs and at the last one.
+    """
+
+    history: History = field(default_factory=list)
+    weights: dict[int, StateDict] = field(default_factory=dict)
+
+
+def digest(
+    *,
+    config: Mapping[str, Any],
+    data_checksum: str,
+    device: torch.device,
+    parts: Iterable[Callable[..., Any]],
+) -> dict[str, Any]:
+    """What shapes a run's numbers, in words, together with its key.
+
+    Args:
+        config: the configuration without its number of epochs.
+        data_checksum: of the images that are trained and tested on.
+        device: where the run computes.
+        parts: the functions and classes that take part; comments and docstrings do not count.
+
+    Returns:
+        A dictionary for run.json whose `key` names the folder.
+    """
+    what = {
+        "config": dict(config),
+        "data": data_checksum,
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+        "code": {f"{part.__module__}.{part.__qualname__}": code_digest(part) for part in parts},
+    }
+    text = json.dumps(what, sort_keys=True)
+    return {"key": hashlib.sha256(text.encode()).hexdigest()[:16], **what}
+
+
+def code_digest(part: Callable[..., Any]) -> str:
+    """Digest of a function's or class's syntax tree, without comments and docstrings."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(part)))
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node):
+            node.body = node.body[1:] or [ast.Pass()]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+
+
+def continue_run(
+    state: State,
+    what: Mapping[str, Any],
+    *,
+    epochs: int,
+    run_dir: Path | None,
+    snapshot_epochs: Iterable[int] = SNAPSHOT_EPOCHS,
+    title: str | None = "training",
+    wait_seconds: float = 4 * 3600,
+) -> Run:
+    """Bring a run to `epochs` epochs, reusing those that are on disk.
+
+    Args:
+        state: fresh, as before the first epoch; afterwards as after epoch `epochs`.
+        what: from `digest`; its key names the folder inside `run_dir`.
+        epochs: how many epochs the run shall have.
+        run_dir: folder that holds the runs; nothing is read or written if None.
+        snapshot_epochs: epochs whose weights are kept, besides the last.
+        title: what the progress line says; no line if None.
+        wait_seconds: how long to wait for another process that trains the same run.
+
+    Returns:
+        Exactly `epochs` epochs, though the folder may hold more.
+
+    Raises:
+        RunBusyError: the other process was not done after `wait_seconds`.
+    """
+    keep = {epoch for epoch in snapshot_epochs if epoch <= epochs} | {epochs}
+    if run_dir is None:
+        return _train(state, Run(), epochs, keep, folder=None, title=title)
+    folder = Path(run_dir) / what["key"]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / "lock", timeout=wait_seconds):
+            _write_json(folder / "run.json", what)
+            return _train(state, Run(), epochs, keep, folder=folder, title=title)
+    except Timeout as error:
+        raise RunBusyError(
+            f"{folder}: expected a free run, but another process has been training it for "
+            f"{wait_seconds:g} s; wait for it to end, or stop it"
+        ) from error
+
+
+def _train(
+    state: State, run: Run, epochs: int, keep: set[int], *, folder: Path | None, title: str | None
+) -> Run:
+    stored = _last_good_checkpoint(folder)
+    reached = len(stored["history"]) if stored else 0
+    kept = {epoch: _load_weights(folder, epoch) for epoch in keep if epoch <= reached}
+    if stored and all(kept.values()):
+        run.history = stored["history"][:epochs]
+        run.weights = {epoch: weights for epoch, weights in kept.items() if weights}
+        if reached <= epochs:
+            state.load_state_dict(stored["state"])
+    # else: weights of an earlier epoch are asked for that were not kept; the run is repeated.
+
+    with Progress(title, total=epochs, done=len(run.history)) as progress:
+        for number in range(len(run.history) + 1, epochs + 1):
+            began = time.perf_counter()
+            numbers = state.epoch(number)
+            run.history.append(numbers)
+            if number in keep:
+                run.weights[number] = _copy(state.weights())
+            if folder is not None:
+                if number in keep:
+                    _save(folder / f"weights-{number:04}.pt", run.weights[number])
+                if number > reached:
+                    _save_checkpoint(folder, state, run.history)
+                    _note_seconds(folder, number, time.perf_counter() - began)
+            progress.step(
+                "  ".join(f"{name} {numbers[name]:.1f}" for name in numbers if name != "epoch")
+            )
+    return run
+
+
+def _last_good_checkpoint(folder: Path | None) -> dict[str, Any] | None:
+    """The newest checkpoint that can be read: a damaged file costs its epoch, not the run."""
+    if folder is None:
+        return None
+    for path in sorted(folder.glob("checkpoint-*.pt"), reverse=True):
+        try:
+            stored: dict[str, Any] = torch.load(path, weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+            path.unlink()
+        else:
+            return stored
+    return None
+
+
+def _save_checkpoint(folder: Path, state: State, history: History) -> None:
+    _save(
+        folder / f"checkpoint-{len(history):04}.pt",
+        {"history": history, "state": state.state_dict()},
+    )
+    for old in sorted(folder.glob("checkpoint-*.pt"))[:-2]:
+        old.unlink()
+    _write_json(folder / "history.json", history)
+
+
+def _load_weights(folder: Path | None, epoch: int) -> StateDict | None:
+    path = (folder or Path()) / f"weights-{epoch:04}.pt"
+    try:
+        weights: StateDict = torch.load(path, weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+        return None
+    return weights
+
+
+def _copy(weights: StateDict) -> StateDict:
+    return {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
+
+
+def _save(path: Path, content: Any) -> None:
+    """Write beside the target and rename, so that a kill leaves the old file or the new one."""
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    temporary = path.with_suffix(".json.tmp")
+    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    os.replace(temporary, path)
+
+
+def _note_seconds(folder: Path, epoch: int, seconds: float) -> None:
+    path = folder / "seconds.json"
+    noted = json.loads(path.read_text()) if path.exists() else {"epochs": []}
+    noted["machine"] = (
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    )
+    done = datetime.now(UTC).isoformat(timespec="seconds")
+    noted["epochs"].append({"epoch": epoch, "seconds": round(seconds, 3), "done": done})
+    _write_json(path, noted)
+
+
+def seconds_per_epoch(what: Mapping[str, Any], run_dir: Path) -> list[float]:
+    """Seconds of each epoch that was trained, in order, as measured when it ran."""
+    path = Path(run_dir) / what["key"] / "seconds.json"
+    return [epoch["seconds"] for epoch in json.loads(path.read_text())["epochs"]]
