@@ -1,0 +1,127 @@
+"""How long an epoch takes, ours against the textbook's loop, in one process and turn about.
+
+    python -m vae_helpers.bench [--rounds 5] [--threads 2]
+
+The textbook's loop is the one of the usual VAE examples: a DataLoader with ToTensor, a sigmoid
+before the binary cross-entropy, default Adam, `.item()` after every step. Same network, same
+images, same batch size. An epoch is a pass over the training images and an evaluation on the test
+images. Machines differ and are shared, so the ratio of the medians is the figure to quote.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from vae_helpers.data import Digits, load_mnist
+from vae_helpers.models import VAE
+from vae_helpers.training import TrainConfig, evaluate, new_model, new_optimizer, train_epoch
+
+CONFIG = TrainConfig(device="cpu")
+
+
+def textbook_loaders() -> tuple[
+    DataLoader[tuple[Tensor, Tensor]], DataLoader[tuple[Tensor, Tensor]]
+]:
+    """Training and test images as the examples load them."""
+    from torchvision import datasets, transforms
+
+    from vae_helpers import PROJECT
+
+    load_mnist()  # unpacks, if that has not been done
+    root, to_tensor = PROJECT / "data" / ".unpacked", transforms.ToTensor()
+    return (
+        DataLoader(datasets.MNIST(root, train=True, transform=to_tensor), 128, shuffle=True),
+        DataLoader(datasets.MNIST(root, train=False, transform=to_tensor), 128),
+    )
+
+
+def textbook_epoch(
+    train: DataLoader[tuple[Tensor, Tensor]], test: DataLoader[tuple[Tensor, Tensor]]
+) -> Callable[[], None]:
+    """One epoch of the usual example, ready to be called again and again."""
+    model = VAE()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+    def loss_of(x: Tensor) -> Tensor:
+        output = model(x)
+        bce = F.binary_cross_entropy(torch.sigmoid(output.logits), x, reduction="sum")
+        mu, logvar = output.mu, output.logvar
+        return bce - 0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())
+
+    def epoch() -> None:
+        total = 0.0
+        for x, _ in train:
+            optimizer.zero_grad()
+            loss = loss_of(x.view(-1, 784))
+            loss.backward()
+            total += loss.item()
+            optimizer.step()
+        with torch.no_grad():
+            for x, _ in test:
+                total += loss_of(x.view(-1, 784)).item()
+
+    return epoch
+
+
+def our_epoch(digits: Digits) -> Callable[[], None]:
+    """One epoch of `vae_helpers.training`, ready to be called again and again."""
+    model = new_model(CONFIG)
+    optimizer = new_optimizer(CONFIG, model)
+
+    def epoch() -> None:
+        train_epoch(model, optimizer, digits.train_images, config=CONFIG, epoch=1)
+        evaluate(model, digits.test_images, seed=CONFIG.seed)
+
+    return epoch
+
+
+def loading_only(train: DataLoader[tuple[Tensor, Tensor]]) -> Callable[[], None]:
+    """The textbook's loader with nothing done to its batches."""
+
+    def epoch() -> None:
+        for _ in train:
+            pass
+
+    return epoch
+
+
+def main() -> None:
+    """Run the rounds and print median, minimum and maximum of each, and the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=None)
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+
+    train, test = textbook_loaders()
+    candidates = {
+        "textbook loop": textbook_epoch(train, test),
+        "its loading alone": loading_only(train),
+        "ours": our_epoch(load_mnist()),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(options.rounds):
+        for name, epoch in candidates.items():
+            began = time.perf_counter()
+            epoch()
+            seconds[name].append(time.perf_counter() - began)
+
+    print(f"seconds an epoch, {options.rounds} rounds, {torch.get_num_threads()} threads")
+    for name, times in seconds.items():
+        middle = statistics.median(times)
+        print(f"  {name:18} median {middle:5.2f}   {min(times):5.2f} to {max(times):5.2f}")
+    ratio = statistics.median(seconds["textbook loop"]) / statistics.median(seconds["ours"])
+    print(f"ratio of the medians, textbook / ours: {ratio:.2f}")
+
+
+if __name__ == "__main__":
+    main()
