@@ -1,0 +1,158 @@
+"""A lesson knows its parameters, its folder and its bands, and says what it found."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from vae_helpers import bands, claims, figures
+from vae_helpers.bands import BandError
+from vae_helpers.claims import MissedBandError, begin
+from vae_helpers.parameters import ParameterError
+
+BANDS = """
+[01_toy.loss]
+unit = "nats per image"
+decimals = 1
+excludes = "a flipped sign"
+full = { cap = 5.0, low = 98.0, high = 101.0 }
+smoke = { cap = 50.0, low = 150.0, high = 180.0 }
+"""
+
+
+@pytest.fixture(autouse=True)
+def course(tmp_path, monkeypatch):
+    """A course of one notebook with two parameters, in a folder of its own."""
+    source = ["epochs: int = 30  # passes\n", "seed: int = 0  # of all draws\n"]
+    cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}
+    (tmp_path / "01_toy.ipynb").write_text(json.dumps({"cells": [cell]}))
+    (tmp_path / "bands.toml").write_text(BANDS)
+    monkeypatch.setattr(claims, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(claims, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(bands, "BANDS", tmp_path / "bands.toml")
+    return tmp_path
+
+
+def results(course, profile):
+    return json.loads((course / "build" / profile / "results" / "01_toy.json").read_text())
+
+
+def test_the_defaults_are_the_full_profile_and_have_its_folder(course):
+    assert begin("01_toy", epochs=30, seed=0).profile == "full"
+    assert results(course, "full")["parameters"] == {"epochs": 30, "seed": 0}
+
+
+def test_the_smoke_profile_is_recognised_by_its_values():
+    assert begin("01_toy", epochs=claims.SMOKE["epochs"], seed=0).profile == "smoke"
+
+
+def test_other_parameters_have_a_folder_of_their_own(course):
+    one, other = begin("01_toy", epochs=5, seed=0), begin("01_toy", epochs=5, seed=1)
+    assert len({one.folder, other.folder, course / "build" / "full"}) == 3
+    assert not (course / "build" / "full").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"epochs": 0, "seed": 0}, "epochs: expected 1 to 10000, got 0"),
+        ({"epochs": "5", "seed": 0}, "epochs: expected a whole number, got '5'"),
+        ({"epochs": 5}, "'seed' is only on one side"),
+        ({"epochs": 5, "seed": 0, "beta": 1}, "'beta' is only on one side"),
+    ],
+)
+def test_a_wrong_parameter_is_named(given, message):
+    with pytest.raises(ParameterError, match=message):
+        begin("01_toy", **given)
+
+
+def test_an_unknown_notebook_is_answered_with_the_nearest():
+    with pytest.raises(ParameterError, match="did you mean '01_toy'"):
+        begin("01_tyo", epochs=30, seed=0)
+
+
+def test_a_value_in_its_band_is_printed_behind_a_tilde_and_recorded(course, capsys):
+    begin("01_toy", epochs=30, seed=0).check("loss", torch.tensor(99.4444))
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert " ".join(line.split()) == "loss ~99.4 nats per image, in the band 98.0 to 101.0"
+    value = results(course, "full")["values"]["loss"]
+    assert value["value"] == pytest.approx(99.4444)
+    assert (value["low"], value["high"], value["unit"]) == (98.0, 101.0, "nats per image")
+
+
+@pytest.mark.parametrize("value", [97.99, 101.01, 165.0, math.nan, math.inf])
+def test_a_value_outside_its_band_raises_and_says_which_mistake_it_may_be(value):
+    with pytest.raises(MissedBandError, match=r"loss: expected 98.0 to 101.0.*a flipped sign"):
+        begin("01_toy", epochs=30, seed=0).check("loss", value)
+
+
+def test_the_smoke_profile_has_bands_of_its_own():
+    lesson = begin("01_toy", epochs=2, seed=0)
+    lesson.check("loss", 165.0)
+    with pytest.raises(MissedBandError):
+        begin("01_toy", epochs=2, seed=0).check("loss", 99.0)
+
+
+def test_other_parameters_show_the_value_without_a_band(capsys):
+    begin("01_toy", epochs=5, seed=0).check("loss", 1e6)
+    assert "no band for these parameters" in capsys.readouterr().out
+
+
+def test_a_number_that_the_file_does_not_know_is_refused_under_any_parameters():
+    with pytest.raises(BandError, match=r"no entry for 'lost'.*did you mean 'loss'"):
+        begin("01_toy", epochs=5, seed=0).check("lost", 1.0)
+
+
+def test_one_name_cannot_stand_for_two_values():
+    lesson = begin("01_toy", epochs=5, seed=0)
+    lesson.record("images", 60_000)
+    with pytest.raises(ValueError, match="recorded twice"):
+        lesson.record("images", 10_000)
+
+
+def test_exact_and_measured_values_are_told_apart(course, capsys):
+    lesson = begin("01_toy", epochs=30, seed=0)
+    lesson.record("images", 60_000, unit="images")
+    lesson.measure("seconds", 2.34, unit="s")
+    lines = capsys.readouterr().out.splitlines()[-2:]
+    assert lines[0].split() == ["images", "60,000", "images"]
+    assert " ".join(lines[1].split()) == "seconds ~2.3 s on this machine"
+    values = results(course, "full")["values"]
+    assert [values[name]["kind"] for name in ("images", "seconds")] == ["exact", "measured"]
+
+
+def test_a_number_that_is_not_finite_becomes_null_in_the_results(course):
+    begin("01_toy", epochs=30, seed=0).measure("speed-up", math.nan, unit="")
+    assert results(course, "full")["values"]["speed-up"]["value"] is None
+
+
+def test_beginning_again_forgets_what_an_earlier_execution_found(course):
+    begin("01_toy", epochs=30, seed=0).check("loss", 99.0)
+    begin("01_toy", epochs=30, seed=0)
+    assert results(course, "full")["values"] == {}
+
+
+def test_a_figure_is_kept_with_caption_and_alt_text(course, capsys):
+    alt = "Two grids of black squares that differ in nothing at all."
+    lesson = begin("01_toy", epochs=30, seed=0)
+    figure = figures.image_panels({"left": torch.zeros(4, 784), "right": torch.zeros(4, 784)})
+    lesson.show(figure, "grids", caption="Figure 1. Nothing.", alt=alt)
+    entry = results(course, "full")["figures"]["grids"]
+    assert entry == {"file": "01_toy_grids.png", "caption": "Figure 1. Nothing.", "alt": alt}
+    picture = (course / "build" / "full" / "figures" / entry["file"]).read_bytes()
+    assert picture.startswith(b"\x89PNG")
+
+
+def test_a_figure_without_a_real_alt_text_is_refused():
+    lesson = begin("01_toy", epochs=30, seed=0)
+    figure = figures.image_panels({"": torch.zeros(4, 784)})
+    with pytest.raises(ValueError, match="alt text that states the finding"):
+        lesson.show(figure, "grids", caption="Figure 1.", alt="samples")
+
+
+def test_a_parameters_cell_needs_annotations(course):
+    cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": ["epochs = 3"]}
+    (course / "02_bare.ipynb").write_text(json.dumps({"cells": [cell]}))
+    with pytest.raises(ParameterError, match="expected lines such as `epochs: int = 30`"):
+        claims.defaults("02_bare")

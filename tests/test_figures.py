@@ -1,0 +1,58 @@
+"""Figures: what is drawn is what was given."""
+
+import matplotlib.image
+import pytest
+import torch
+
+from vae_helpers import figures
+
+
+def drawn(figure, tmp_path):
+    figure.savefig(tmp_path / "figure.png")
+    return matplotlib.image.imread(tmp_path / "figure.png")
+
+
+def test_tiles_stand_row_by_row_with_a_white_line_between():
+    images = torch.stack([torch.full((784,), i / 10) for i in range(5)])
+    picture = figures.tile(images, columns=3)
+    assert picture.shape == (58, 88)
+    assert picture[10, 40] == pytest.approx(0.1)
+    assert picture[40, 10] == pytest.approx(0.3)
+    assert picture[10, 28] == 1.0
+
+
+def test_an_image_is_not_transposed():
+    image = torch.zeros(28, 28)
+    image[3, 20] = 1.0
+    assert figures.tile(image.reshape(1, 784), columns=1)[3, 20] == 1.0
+
+
+def test_every_curve_is_in_the_legend_and_holds_its_values():
+    figure = figures.lines(
+        {"a": {"one": ([1, 2], [3.0, 4.0]), "two": ([1, 2], [5.0, 6.0])}},
+        x_label="epoch",
+        y_label="nats",
+    )
+    axes = figure.axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["one", "two"]
+    assert axes.lines[1].get_ydata().tolist() == [5.0, 6.0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "nats")
+
+
+def test_the_panels_of_a_histogram_keep_to_the_limits_asked_for():
+    figure = figures.histograms(
+        {"a": {"one": torch.randn(500)}, "b": {"two": torch.randn(500)}},
+        x_label="z",
+        limits=(-3, 3),
+    )
+    for axes in figure.axes:
+        heights = [patch.get_height() * patch.get_width() for patch in axes.patches]
+        assert sum(heights) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_rows_of_images_are_drawn_bright_where_the_image_is(tmp_path):
+    figure = figures.image_rows({"black": torch.zeros(3, 784), "white": torch.ones(3, 784)})
+    picture = drawn(figure, tmp_path)[..., :3].mean(axis=2)
+    height, width = picture.shape
+    assert picture[height // 4, width * 3 // 4] == 0.0
+    assert picture[height * 3 // 4, width * 3 // 4] == 1.0

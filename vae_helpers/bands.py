@@ -1,0 +1,151 @@
+"""The interval in which a number of the course must fall, and where such intervals come from.
+
+`report/bands.toml` has one entry per number. People write what it is: its unit, how many decimals
+it is shown with, the mistake that its band excludes, and the cap, the widest the band may be. One
+command (`make bands`) writes what was measured: mean, standard deviation, n and the band itself,
+for each profile.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vae_helpers import PROJECT
+
+BANDS = PROJECT / "report" / "bands.toml"
+CONFIDENCE = 0.999
+
+
+class BandError(ValueError):
+    """bands.toml does not say what is needed, or the measured values do not fit in the cap."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """An interval for one number under one profile.
+
+    Attributes:
+        unit: such as "nats per image"; empty for a pure number.
+        decimals: digits after the point in print.
+        excludes: the mistake that would put the number outside.
+        low, high: the interval, both ends included; None before it was measured.
+    """
+
+    unit: str
+    decimals: int
+    excludes: str
+    low: float | None = None
+    high: float | None = None
+
+
+def read(notebook: str, profile: str, *, path: Path = BANDS) -> dict[str, Band]:
+    """The bands of one notebook, by the number's name.
+
+    Args:
+        notebook: such as "04_training".
+        profile: "full" or "smoke"; for any other the numbers have a unit but no band.
+    """
+    entries = tomllib.loads(path.read_text()).get(notebook, {})
+    return {name: _band(f"{notebook}.{name}", entry, profile) for name, entry in entries.items()}
+
+
+def _band(name: str, entry: Mapping[str, Any], profile: str) -> Band:
+    missing = {"unit", "decimals", "excludes"} - entry.keys()
+    if missing:
+        raise BandError(f"{BANDS.name}: {name} lacks {', '.join(sorted(missing))}")
+    measured = entry.get(profile, {})
+    return Band(
+        entry["unit"],
+        entry["decimals"],
+        entry["excludes"],
+        measured.get("low"),
+        measured.get("high"),
+    )
+
+
+def prediction_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Where the next value of a normal population falls with probability `CONFIDENCE`.
+
+    `mean +- t * sd * sqrt(1 + 1/n)`, t the quantile of Student's distribution with n - 1 degrees
+    of freedom: about 9.4 standard deviations at n = 5.
+
+    Raises:
+        BandError: there are fewer than five values, or one is not finite.
+    """
+    from scipy.stats import t
+
+    n = len(values)
+    if n < 5 or not all(map(math.isfinite, values)):
+        raise BandError(f"expected at least 5 finite values, got {list(values)}")
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * math.sqrt(1 + 1 / n)
+    mean, sd = statistics.fmean(values), statistics.stdev(values)
+    return mean - reach * sd, mean + reach * sd
+
+
+def measured(by_threads: Mapping[int, Sequence[float]], *, decimals: int) -> dict[str, float]:
+    """The measured part of an entry: the hull of one interval per number of threads.
+
+    Seeds are independent, thread counts of one seed are not, so n is the number of seeds.
+
+    Args:
+        by_threads: for each number of threads the values over the seeds, in order.
+        decimals: the ends are rounded outwards to these, and the band is never narrower than one
+            unit of the last decimal on either side, so that rounding alone cannot miss it.
+    """
+    ends = [end for values in by_threads.values() for end in prediction_interval(values)]
+    values = [value for group in by_threads.values() for value in group]
+    unit = 10.0**-decimals
+    low = math.floor(min(min(ends), min(values) - unit) / unit) * unit
+    high = math.ceil(max(max(ends), max(values) + unit) / unit) * unit
+    return {
+        "low": round(low, decimals),
+        "high": round(high, decimals),
+        "mean": round(statistics.fmean(values), decimals + 2),
+        "sd": round(max(map(statistics.stdev, by_threads.values())), decimals + 2),
+        "n": len(next(iter(by_threads.values()))),
+    }
+
+
+def write(
+    found: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]],
+    profile: str,
+    *,
+    path: Path = BANDS,
+) -> list[str]:
+    """Put measured values into bands.toml; what people wrote there stays as it is.
+
+    Args:
+        found: notebook, number, number of threads: the values over the seeds.
+        profile: which part of the entries is replaced.
+        path: the file.
+
+    Returns:
+        What is wrong, one sentence a number: wider than its cap, or without an entry. Those
+        numbers keep the band they had.
+    """
+    import tomlkit
+
+    document = tomlkit.parse(path.read_text())
+    problems = []
+    for notebook, numbers in found.items():
+        for name, by_threads in numbers.items():
+            entry = document.get(notebook, {}).get(name)
+            if entry is None or "cap" not in entry.get(profile, {}):
+                problems.append(f"{notebook}.{name}: no entry with a cap for {profile}")
+                continue
+            new = measured(by_threads, decimals=entry["decimals"])
+            if new["high"] - new["low"] > entry[profile]["cap"]:
+                problems.append(
+                    f"{notebook}.{name}: {new['low']:g} to {new['high']:g} is wider than the cap "
+                    f"of {entry[profile]['cap']:g}; take more seeds or a steadier number"
+                )
+                continue
+            entry[profile].update(new)
+    path.write_text(tomlkit.dumps(document))
+    return problems

@@ -1,0 +1,247 @@
+"""A notebook's lesson: its parameters, its folder, and the numbers it stands for.
+
+    lesson = begin("04_training", epochs=epochs, beta=beta, seed=seed)
+    lesson.check("train_loss_30", value)    # held against its band, recorded
+    lesson.measure("seconds_per_epoch", 2.4, unit="s")    # depends on the machine, recorded
+    lesson.record("parameters", 801_224)    # exact, recorded
+    lesson.show(figure, "samples", caption=..., alt=...)
+
+A lesson with the notebook's own defaults writes to build/full/, with the smoke profile to
+build/smoke/, and with any other parameters to a folder of its own, so that playing with a notebook
+can never touch the published results. Only the first two have bands.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import hashlib
+import io
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vae_helpers import PROJECT, bands, parameters
+from vae_helpers.bands import Band
+from vae_helpers.parameters import ParameterError, suggestion
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NOTEBOOKS = PROJECT / "notebooks"
+BUILD = PROJECT / "build"
+
+SMOKE: Mapping[str, Any] = {
+    "epochs": 2,
+    "compare_epochs": 1,
+    "train_images": 3_000,
+    "test_images": 1_000,
+}
+"""The smoke profile: every notebook takes those of the parameters that it has."""
+
+
+class MissedBandError(AssertionError):
+    """A number of the course is not where it must be."""
+
+
+@dataclass
+class Lesson:
+    """What one execution of a notebook has shown so far. Made by `begin`.
+
+    Attributes:
+        notebook: its name without ending.
+        profile: "full", "smoke", or the digest of other parameters.
+        folder: where results/ and figures/ of this profile lie.
+    """
+
+    notebook: str
+    profile: str
+    folder: Path
+    parameters: Mapping[str, Any]
+    _bands: Mapping[str, Band]
+    _values: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _figures: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def check(self, name: str, value: float) -> None:
+        """Hold a number against its band, print one line and record it.
+
+        The line shows the band exactly and the value behind a `~`, which `make verify` does not
+        compare: two honest runs differ in the value and agree in the line.
+
+        Raises:
+            MissedBandError: the value is outside its band, or not finite.
+            BandError: bands.toml does not know the number.
+        """
+        if name not in self._bands:
+            raise bands.BandError(
+                f"{self.notebook}: no entry for {name!r} in report/bands.toml"
+                + suggestion(name, self._bands)
+            )
+        band, value = self._bands[name], float(value)
+        self._record(name, value, kind="banded", unit=band.unit, low=band.low, high=band.high)
+        shown = _with_unit(f"~{value:.{band.decimals}f}", band.unit)
+        if band.low is None or band.high is None:
+            return print(f"{name:<28} {shown} (no band for these parameters)")
+        interval = f"{band.low:.{band.decimals}f} to {band.high:.{band.decimals}f}"
+        if not band.low <= value <= band.high:
+            raise MissedBandError(
+                f"{name}: expected {interval} {band.unit}, got {value:.{band.decimals + 1}f}. "
+                f"The band excludes: {band.excludes}. If the change is meant, `make bands` "
+                "measures it anew"
+            )
+        return print(f"{name:<28} {shown}, in the band {interval}")
+
+    def measure(self, name: str, value: float, *, unit: str, decimals: int = 1) -> None:
+        """Print and record a number that depends on the machine, together with the machine."""
+        self._record(name, float(value), kind="measured", unit=unit)
+        print(f"{name:<28} {_with_unit(f'~{value:.{decimals}f}', unit)} on this machine")
+
+    def record(self, name: str, value: float | str | list[Any], *, unit: str = "") -> None:
+        """Print and record something exact: a count, a shape, a checksum, a rounded constant."""
+        self._record(name, value, kind="exact", unit=unit)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        print(f"{name:<28} {_with_unit(f'{value:,}' if number else f'{value}', unit)}")
+
+    def show(self, figure: Figure, name: str, *, caption: str, alt: str) -> None:
+        """Display a figure with its caption and keep it as PNG.
+
+        Args:
+            figure: from `vae_helpers.figures` or any matplotlib figure.
+            name: the file is `<notebook>_<name>.png`.
+            caption: what is shown; compared by `make verify`, so without measured numbers.
+            alt: for those who cannot see it: what the figure shows and what it says.
+        """
+        if not caption.strip() or len(alt) < 40:
+            raise ValueError(
+                f"{name}: expected a caption, and an alt text that states the finding, got "
+                f"{caption!r} and {alt!r}"
+            )
+        from IPython.display import display
+
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+        file = f"{self.notebook}_{name}.png"
+        (self.folder / "figures").mkdir(parents=True, exist_ok=True)
+        (self.folder / "figures" / file).write_bytes(buffer.getvalue())
+        self._figures[name] = {"file": file, "caption": caption, "alt": alt}
+        self._save()
+        picture = base64.b64encode(buffer.getvalue()).decode()
+        display(
+            {"image/png": picture, "text/plain": f"<{name}>"},
+            metadata={"image/png": {"alt": alt}},
+            raw=True,
+        )
+        display({"text/markdown": f"*{caption}*", "text/plain": caption}, raw=True)
+
+    def _record(self, name: str, value: Any, **about: Any) -> None:
+        if name in self._values:
+            raise ValueError(f"{self.notebook}: {name!r} is recorded twice; give each its own name")
+        self._values[name] = {"value": value, **about}
+        self._save()
+
+    def _save(self) -> None:
+        """Write results/<notebook>.json anew, whole: numbers that are not finite become null."""
+        content = {
+            "notebook": self.notebook,
+            "profile": self.profile,
+            "parameters": self.parameters,
+            "machine": _machine(),
+            "values": {
+                name: {key: _finite(entry) for key, entry in value.items()}
+                for name, value in self._values.items()
+            },
+            "figures": self._figures,
+        }
+        path = self.folder / "results" / f"{self.notebook}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}")
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        os.replace(temporary, path)
+
+
+def begin(notebook: str, **given: Any) -> Lesson:
+    """Start a notebook's lesson with the values that its parameters have now.
+
+    Args:
+        notebook: the file's name without ending, such as "04_training".
+        **given: every parameter of the notebook's tagged cell, by its name.
+
+    Raises:
+        ParameterError: a value has the wrong type or is out of range (the message names it), or
+            the names are not those of the parameters cell.
+    """
+    known = defaults(notebook)
+    for name in given.keys() ^ known.keys():
+        raise ParameterError(f"{notebook}: parameter {name!r} is only on one side of begin()")
+    values = {name: parameters.check(name, value) for name, value in given.items()}
+    profile = profile_of(notebook, values)
+    lesson = Lesson(
+        notebook, profile, BUILD / profile, values, bands.read(notebook, profile, path=bands.BANDS)
+    )
+    lesson._save()
+    held = "held against its band" if profile in ("full", "smoke") else "shown without a band"
+    print(f"lesson {notebook}, profile {profile}: every number is {held}")
+    return lesson
+
+
+def profile_of(notebook: str, values: Mapping[str, Any]) -> str:
+    """ "full" for the notebook's defaults, "smoke" for the smoke profile, else a digest."""
+    known = {name: parameters.check(name, value) for name, value in defaults(notebook).items()}
+    if dict(values) == known:
+        return "full"
+    if dict(values) == {name: SMOKE.get(name, value) for name, value in known.items()}:
+        return "smoke"
+    text = json.dumps([notebook, dict(values)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def defaults(notebook: str) -> dict[str, Any]:
+    """The parameters of a notebook with their default values, read from its tagged cell.
+
+    Raises:
+        ParameterError: there is no such notebook, or no cell tagged `parameters` in it.
+    """
+    path = NOTEBOOKS / f"{notebook}.ipynb"
+    if not path.is_file():
+        known = sorted(other.stem for other in NOTEBOOKS.glob("*.ipynb"))
+        raise ParameterError(f"unknown notebook {notebook!r}{suggestion(notebook, known)}")
+    for cell in json.loads(path.read_text())["cells"]:
+        if "parameters" in cell["metadata"].get("tags", []):
+            return dict(map(_assignment, ast.parse("".join(cell["source"])).body))
+    raise ParameterError(f"{path.name}: expected a cell tagged 'parameters', found none")
+
+
+def _assignment(statement: ast.stmt) -> tuple[str, Any]:
+    if not isinstance(statement, ast.AnnAssign) or statement.value is None:
+        raise ParameterError(
+            f"parameters cell: expected lines such as `epochs: int = 30`, "
+            f"got `{ast.unparse(statement)}`"
+        )
+    return ast.unparse(statement.target), ast.literal_eval(statement.value)
+
+
+def _with_unit(shown: str, unit: str) -> str:
+    return f"{shown} {unit}" if unit else shown
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _machine() -> dict[str, Any]:
+    import torch
+
+    return {
+        "processor": platform.machine(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "date": datetime.now(UTC).date().isoformat(),
+    }
