@@ -1,0 +1,146 @@
+"""The runner: what is refused, before anything runs, and what a failing notebook leaves behind."""
+
+import json
+import subprocess
+import sys
+
+import nbformat
+import pytest
+
+from vae_helpers import claims, course
+
+
+def notebook_of(*sources):
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    cells[0].metadata["tags"] = ["parameters"]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """A course of one notebook that fails when `epochs` is 3."""
+    for module in (claims, course):
+        monkeypatch.setattr(module, "NOTEBOOKS", tmp_path)
+        monkeypatch.setattr(module, "BUILD", tmp_path / "build")
+    toy = notebook_of(
+        "epochs: int = 2  # passes", "print(epochs * 10)\nassert epochs != 3, 'three'"
+    )
+    nbformat.write(toy, tmp_path / "01_toy.ipynb")
+    return tmp_path
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "vae_helpers", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-p", "epoch", "5"], "no parameter 'epoch'; did you mean 'epochs'?"),
+        (["-p", "epochs", "five"], "epochs: expected a whole number, got 'five'"),
+        (["-p", "epochs", "0"], "expected 1 to 10000, got 0; the nearest valid value is 1"),
+        (["-p", "epochs", "2.5"], "epochs: expected a whole number, got '2.5'"),
+        (["-p", "beta", "nan"], "beta: expected 0 to 1e+06, got nan"),
+        (["-p", "device", "gpu"], "device: expected one of auto, cpu, cuda, got 'gpu'"),
+        (["04_trainign"], "unknown notebook '04_trainign'; did you mean '04_training'?"),
+        (["01", "-p", "beta", "1"], "01_data: no parameter 'beta'"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_refused_with_the_nearest_valid(arguments, message):
+    done = command("run", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("refused, nothing was run: ")
+    assert message in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_refusal_does_not_wait_for_torch():
+    code = (
+        "import sys; from vae_helpers.__main__ import main; "
+        "main(['run', '-p', 'epoch', '5']); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], stderr=subprocess.DEVNULL).returncode == 0
+
+
+def test_a_notebook_is_found_by_the_beginning_of_its_name_and_by_its_path():
+    by_number, by_path = course.plan(["04"]), course.plan(["notebooks/04_training.ipynb"])
+    assert by_number == by_path
+    assert by_number[0].notebook == "04_training"
+
+
+def test_without_parameters_all_notebooks_run_in_the_full_profile_in_order():
+    executions = course.plan()
+    assert [execution.notebook for execution in executions] == course.names()
+    assert {execution.profile for execution in executions} == {"full"}
+    assert all(not execution.overrides for execution in executions)
+
+
+def test_parameters_come_in_their_own_types_and_change_the_folder():
+    (execution,) = course.plan(["04"], {"epochs": "5", "beta": "4"})
+    assert execution.overrides == {"epochs": 5, "beta": 4.0}
+    assert isinstance(execution.overrides["beta"], float)
+    assert execution.profile not in ("full", "smoke")
+
+
+def test_a_notebook_gets_only_the_parameters_that_it_has():
+    executions = {it.notebook: it for it in course.plan([], {"compare_epochs": "2"})}
+    assert executions["04_training"].overrides == {"compare_epochs": 2}
+    assert executions["01_data"].overrides == {}
+    assert executions["01_data"].profile == "full"
+
+
+def test_a_notebook_runs_with_the_values_given_and_keeps_its_source(toy):
+    before = (toy / "01_toy.ipynb").read_bytes()
+    (execution,) = course.plan([], {"epochs": "4"})
+    course.run([execution])
+    executed = nbformat.read(execution.output, as_version=4)
+    assert executed.cells[-1].outputs[0].text == "40\n"
+    assert (toy / "01_toy.ipynb").read_bytes() == before
+
+
+def test_a_failing_notebook_stops_the_run_and_is_kept_with_the_error_in_it(toy):
+    nbformat.write(notebook_of("epochs: int = 2  # passes"), toy / "02_never.ipynb")
+    executions = course.plan([], {"epochs": "3"})
+    with pytest.raises(course.NotebookFailedError, match=r"01_toy: cell 3 failed.*three"):
+        course.run(executions)
+    kept = nbformat.read(executions[0].output, as_version=4)
+    assert any(output.output_type == "error" for cell in kept.cells for output in cell.outputs)
+    assert not executions[1].output.exists()
+
+
+def test_metadata_that_an_execution_leaves_is_taken_out_and_alt_texts_put_in():
+    notebook = notebook_of("epochs: int = 2", "show()")
+    notebook.metadata["papermill"] = {"duration": 1.5}
+    cell = notebook.cells[1]
+    cell.metadata["execution"] = {"iopub.execute_input": "2026-01-01"}
+    picture = nbformat.v4.new_output(
+        "display_data", data={"image/png": "x"}, metadata={"image/png": {"alt": "three dots"}}
+    )
+    cell.outputs = [picture]
+    cleaned = course.clean_metadata(notebook)
+    assert set(cleaned.metadata) == {"kernelspec", "language_info"}
+    assert cleaned.cells[0].metadata == {"tags": ["parameters"]}
+    assert cleaned.cells[1].metadata == {"mystnb": {"image": {"alt": "three dots"}}}
+
+
+def test_bands_are_measured_over_seeds_and_thread_counts(toy, monkeypatch):
+    written = {}
+    monkeypatch.setattr(course.bands, "write", lambda found, profile: written.update(found) or [])
+    nbformat.write(notebook_of("seed: int = 0  # of all draws"), toy / "01_toy.ipynb")
+
+    def run(executions, threads):
+        for execution in executions:
+            execution.results.parent.mkdir(parents=True, exist_ok=True)
+            value = execution.overrides["seed"] + threads / 10
+            content = {"values": {"a": {"kind": "banded", "value": value}, "b": {"kind": "exact"}}}
+            execution.results.write_text(json.dumps(content))
+
+    monkeypatch.setattr(course, "run", run)
+    course.measure_bands([], profile="full", seeds=[1, 2], threads=[1, 2])
+    assert written == {"01_toy": {"a": {1: [1.1, 2.1], 2: [1.2, 2.2]}}}

@@ -1,0 +1,246 @@
+"""The course as a whole: papermill over the notebooks, with profiles and parameters.
+
+Everything that can be refused is refused before the first notebook runs, and before torch is
+imported. Executed notebooks, results and figures go to build/<profile>/; the committed ones change
+in one place only, `refresh`.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vae_helpers import PROJECT, bands, parameters
+from vae_helpers.claims import BUILD, NOTEBOOKS, SMOKE, defaults, profile_of
+from vae_helpers.parameters import ParameterError, Several, suggestion
+
+PUBLISHED = PROJECT / "report"
+REFRESH_THREADS = 2
+
+
+class NotebookFailedError(RuntimeError):
+    """A cell of a notebook raised; the message says which cell, why, and where to look."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One notebook with the values that its parameters shall have."""
+
+    notebook: str
+    overrides: Mapping[str, Any]
+    profile: str
+
+    @property
+    def output(self) -> Path:
+        """Where the executed notebook is written."""
+        return BUILD / self.profile / "notebooks" / f"{self.notebook}.ipynb"
+
+    @property
+    def results(self) -> Path:
+        """Where its lesson leaves what it found."""
+        return BUILD / self.profile / "results" / f"{self.notebook}.json"
+
+
+def names() -> list[str]:
+    """The notebooks of the course, in order."""
+    return sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
+
+
+def plan(
+    notebooks: Sequence[str] = (),
+    given: Mapping[str, str | int | float] | None = None,
+    *,
+    profile: str = "full",
+) -> list[Execution]:
+    """What would be executed, with everything checked.
+
+    Args:
+        notebooks: names, unambiguous beginnings of names ("04"), or paths; all if empty.
+        given: values by parameter name, as text or as numbers; a notebook takes those it has.
+        profile: "full" or "smoke"; `given` comes on top.
+
+    Raises:
+        ParameterError: an unknown notebook or parameter, a wrong type or a value out of range. The
+            message names the nearest valid one.
+    """
+    given = given or {}
+    chosen = [_find(name) for name in notebooks] or names()
+    known = {notebook: defaults(notebook) for notebook in chosen}
+    for name in given:
+        if not any(name in own for own in known.values()):
+            all_names = sorted({other for own in known.values() for other in own})
+            where = chosen[0] if len(chosen) == 1 else "these notebooks"
+            raise ParameterError(f"{where}: no parameter {name!r}{suggestion(name, all_names)}")
+    executions = []
+    for notebook, own in known.items():
+        base = {name: SMOKE[name] for name in own if profile == "smoke" and name in SMOKE}
+        overrides = base | {
+            name: parameters.check(name, _typed(name, value))
+            for name, value in given.items()
+            if name in own
+        }
+        values = {name: parameters.check(name, value) for name, value in (own | overrides).items()}
+        executions.append(Execution(notebook, overrides, profile_of(notebook, values)))
+    return executions
+
+
+def run(executions: Iterable[Execution], *, threads: int | None = None) -> None:
+    """Execute notebooks one after the other and stop at the first that fails.
+
+    Args:
+        executions: from `plan`.
+        threads: of every kernel; what the machine has if None.
+
+    Raises:
+        NotebookFailedError: papermill's notebook, with the error marked in it, is kept.
+    """
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    executions = list(executions)
+    for number, execution in enumerate(executions, start=1):
+        label = f"{number}/{len(executions)} {execution.notebook}"
+        print(f"{label} ({execution.profile}) ...", flush=True)
+        execution.output.parent.mkdir(parents=True, exist_ok=True)
+        began = time.perf_counter()
+        try:
+            with _environment(OMP_NUM_THREADS=threads):
+                papermill.execute_notebook(
+                    NOTEBOOKS / f"{execution.notebook}.ipynb",
+                    execution.output,
+                    # papermill writes lists into the notebook, tuples it refuses
+                    parameters={
+                        name: list(value) if isinstance(value, tuple) else value
+                        for name, value in execution.overrides.items()
+                    },
+                    cwd=NOTEBOOKS,
+                    progress_bar={"desc": label} if sys.stderr.isatty() else False,
+                    extra_arguments=["--log-level=ERROR"],
+                )
+        except PapermillExecutionError as error:
+            reason = error.evalue.strip() or error.ename
+            raise NotebookFailedError(
+                f"{execution.notebook}: cell {error.exec_count} failed: {error.ename}: {reason}\n"
+                f"The notebook up to there, with the error marked: {_short(execution.output)}"
+            ) from error
+        print(f"{label} done in {time.perf_counter() - began:.0f} s", flush=True)
+
+
+def refresh() -> None:
+    """Replace the committed outputs, results and figures by those of one new execution.
+
+    Every notebook runs with its own defaults in a fresh kernel with a fixed number of threads.
+    Nothing is replaced unless all of them have passed.
+    """
+    executions = plan()
+    run(executions, threads=REFRESH_THREADS)
+    for kind in ("results", "figures"):
+        shutil.rmtree(PUBLISHED / kind, ignore_errors=True)
+        (PUBLISHED / kind).mkdir(parents=True)
+    for execution in executions:
+        _publish_notebook(execution)
+        shutil.copy(execution.results, PUBLISHED / "results")
+        for figure in json.loads(execution.results.read_text())["figures"].values():
+            shutil.copy(
+                BUILD / execution.profile / "figures" / figure["file"], PUBLISHED / "figures"
+            )
+
+
+def measure_bands(
+    notebooks: Sequence[str], *, profile: str, seeds: Sequence[int], threads: Sequence[int]
+) -> list[str]:
+    """Execute notebooks over seeds and thread counts and write report/bands.toml.
+
+    The seed of the published run should not be among `seeds`: its numbers are then predictions
+    that can fail. Trained runs are reused, so an interrupted call costs little.
+
+    Returns:
+        The sentences of `bands.write`: what did not fit.
+    """
+    found: dict[str, dict[str, dict[int, list[float]]]] = {}
+    for count in threads:
+        for seed in seeds:
+            executions = plan(notebooks, {"seed": seed}, profile=profile)
+            run(executions, threads=count)
+            for execution in executions:
+                numbers = found.setdefault(execution.notebook, {})
+                values = json.loads(execution.results.read_text())["values"]
+                for name, entry in values.items():
+                    if entry["kind"] == "banded":
+                        numbers.setdefault(name, {}).setdefault(count, []).append(entry["value"])
+    return bands.write(found, profile)
+
+
+def clean_metadata(notebook: Any) -> Any:
+    """Take out what depends on the execution, and give each figure's alt text to its cell.
+
+    Args:
+        notebook: an nbformat notebook, changed in place.
+    """
+    notebook.metadata = {
+        "kernelspec": notebook.metadata["kernelspec"],
+        "language_info": {"name": "python"},
+    }
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        cell.metadata = {"tags": tags} if tags else {}
+        for output in cell.get("outputs", []):
+            alt = output.get("metadata", {}).get("image/png", {}).get("alt")
+            if alt:
+                cell.metadata["mystnb"] = {"image": {"alt": alt}}
+    return notebook
+
+
+def _publish_notebook(execution: Execution) -> None:
+    import nbformat
+
+    executed = clean_metadata(nbformat.read(execution.output, as_version=4))
+    nbformat.write(executed, NOTEBOOKS / f"{execution.notebook}.ipynb")
+
+
+def _find(name: str) -> str:
+    """A notebook's name from its name, its path, or a beginning that only it has."""
+    stem = Path(name).stem
+    fitting = [known for known in names() if known == stem] or [
+        known for known in names() if known.startswith(stem)
+    ]
+    if len(fitting) != 1:
+        raise ParameterError(f"unknown notebook {name!r}{suggestion(stem, names())}")
+    return fitting[0]
+
+
+def _typed(name: str, value: Any) -> Any:
+    """Text from the command line as the type that the parameter's rule asks for."""
+    rule = parameters.RULES.get(name)
+    if not isinstance(value, str) or rule is None:
+        return value
+    try:
+        if isinstance(rule, Several):
+            return ast.literal_eval(value if value[:1] in "([" else f"[{value}]")
+        return rule.type(value) if isinstance(rule, parameters.Number) else value
+    except (ValueError, SyntaxError):
+        return value  # the rule's own check says what was expected
+
+
+@contextmanager
+def _environment(**variables: int | None) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update({name: str(value) for name, value in variables.items() if value is not None})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _short(path: Path) -> Path:
+    return path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path
