@@ -1,0 +1,100 @@
+"""Build the report as a PDF from what the executed notebooks left behind.
+
+    python report/build.py --results build/full --output build/report/report.pdf
+
+`--results` holds results/ and figures/. A number or figure that the report names and the notebooks
+did not make is an error, and so is any warning of the typesetter: a stale report does not build.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import sys
+from pathlib import Path
+
+import typst
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def without_docstrings(path: Path, *names: str) -> str:
+    """The source of some top-level definitions of a module, as written but for docstrings.
+
+    Raises:
+        KeyError: the module has no such definition.
+    """
+    source = path.read_text()
+    tree = ast.parse(source)
+    found = {
+        node.name: node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+    }
+    lines = source.split("\n")
+    dropped = {
+        number
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None
+        for number in range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1)
+    }
+    listings = []
+    for name in names:
+        node = found[name]
+        kept = [
+            lines[number - 1]
+            for number in range(node.lineno, (node.end_lineno or 0) + 1)
+            if number not in dropped
+        ]
+        listings.append("\n".join(kept))
+    return "\n\n\n".join(listings).replace(":\n\n", ":\n")
+
+
+def build(results: Path, output: Path) -> None:
+    """Compile report/report.typ.
+
+    Raises:
+        ValueError: results or output lie outside the project, or there are no results.
+        RuntimeError: the typesetter found something missing or warned.
+    """
+    results, output = results.resolve(), output.resolve()
+    if not (results / "results").is_dir() or not results.is_relative_to(PROJECT):
+        raise ValueError(
+            f"--results: expected a folder of the project with results/ and figures/ in it, got "
+            f"{results}; `make run` makes build/full"
+        )
+    code = {
+        "model": without_docstrings(PROJECT / "vae_helpers/models.py", "VAE"),
+        "objective": without_docstrings(PROJECT / "vae_helpers/objective.py", "bce", "kl"),
+    }
+    try:
+        pdf, warnings = typst.compile_with_warnings(
+            PROJECT / "report/report.typ",
+            root=PROJECT,
+            format="pdf",
+            sys_inputs={"folder": f"/{results.relative_to(PROJECT)}", **code},
+            ignore_system_fonts=True,
+        )
+    except typst.TypstError as error:
+        raise RuntimeError(f"report.typ: {error.message}") from error
+    if warnings:
+        raise RuntimeError("report.typ: " + "; ".join(warning.message for warning in warnings))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_bytes(pdf)
+
+
+def main() -> int:
+    """Build, or say in one line why not."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    try:
+        build(options.results, options.output)
+    except (ValueError, RuntimeError) as error:
+        print(f"report not built: {error}", file=sys.stderr)
+        return 1
+    print(f"built {options.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,204 @@
+"""What the committed notebooks must be, so that comparing their outputs means something."""
+
+import ast
+import importlib
+import json
+import re
+import tomllib
+import warnings
+
+import nbformat
+import papermill
+import pytest
+from nbval.plugin import get_sanitize_patterns
+
+from vae_helpers import PROJECT, claims, parameters
+
+NAMES = [path.stem for path in sorted((PROJECT / "notebooks").glob("*.ipynb"))]
+IGNORED = {"nbval-ignore-output", "nbval-skip", "raises-exception"}
+TEXT = ("text/plain", "text/html", "text/markdown")
+
+
+@pytest.fixture(params=NAMES)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def notebook(name):
+    return nbformat.read(PROJECT / "notebooks" / f"{name}.ipynb", as_version=4)
+
+
+@pytest.fixture
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.fixture
+def results(name):
+    return json.loads((PROJECT / "report" / "results" / f"{name}.json").read_text())
+
+
+def texts(outputs):
+    """Everything a person would read in the outputs."""
+    for output in outputs:
+        yield output.get("text", "")
+        yield from (output.get("data", {}).get(kind, "") for kind in TEXT)
+
+
+def test_the_course_has_its_notebooks():
+    assert NAMES == ["01_data", "02_model", "03_ablation", "04_training"]
+
+
+def test_outputs_are_of_one_execution_in_order(code):
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+
+
+def test_no_output_is_an_error_or_a_warning(code):
+    for cell in code:
+        assert not [o for o in cell.outputs if o.output_type == "error"]
+        assert not [o for o in cell.outputs if o.get("name") == "stderr"], cell.source
+
+
+def test_outputs_hold_no_paths_of_a_machine_and_no_object_addresses(code):
+    for cell in code:
+        for text in texts(cell.outputs):
+            assert not re.search(r"(?<![\w.])/(home|root|tmp|usr|work|Users)/|0x[0-9a-f]{6,}", text)
+
+
+def test_enough_is_compared_and_little_ignored(code):
+    with_output = [cell for cell in code if cell.outputs]
+    ignored = [cell for cell in with_output if IGNORED & set(cell.metadata.get("tags", []))]
+    assert len(with_output) >= 0.5 * len(code)
+    assert len(ignored) <= 0.15 * len(with_output)
+    assert "NBVAL_" not in "".join(cell.source for cell in code)
+
+
+def test_metadata_hold_nothing_of_the_execution(notebook):
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    for cell in notebook.cells:
+        assert set(cell.metadata) <= {"tags", "mystnb"}
+
+
+def test_every_figure_has_a_caption_below_it_and_an_alt_text(code):
+    for cell in code:
+        for i, output in enumerate(cell.outputs):
+            if "image/png" in output.get("data", {}):
+                alt = output.metadata["image/png"]["alt"]
+                assert len(alt) >= 40
+                assert cell.metadata["mystnb"]["image"]["alt"]
+                caption = cell.outputs[i + 1].data
+                assert caption["text/plain"].startswith("Figure ")
+                assert caption["text/markdown"] == f"*{caption['text/plain']}*"
+
+
+def test_every_parameter_is_annotated_explained_and_has_a_rule(name):
+    path = str(PROJECT / "notebooks" / f"{name}.ipynb")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = papermill.inspect_notebook(path)
+    assert list(found) == list(claims.defaults(name))
+    for parameter in found.values():
+        assert parameter["inferred_type_name"] != "None"
+        assert len(parameter["help"]) > 5
+        parameters.check(parameter["name"], claims.defaults(name)[parameter["name"]])
+
+
+def test_every_taught_definition_equals_the_package_s(code):
+    for cell in code:
+        match = re.match(r"# taught: (.+)", cell.source)
+        if match:
+            taught = definitions(cell.source)
+            for path in match.group(1).split(","):
+                module, _, definition = path.strip().rpartition(".")
+                source = importlib.import_module(module).__file__
+                with open(source) as file:
+                    assert taught[definition] == definitions(file.read())[definition]
+
+
+def definitions(source):
+    """Top-level functions and classes as syntax trees without docstrings and annotations."""
+    bare = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            bare[node.name] = ast.dump(_Bare().visit(node))
+    return bare
+
+
+class _Bare(ast.NodeTransformer):
+    def visit_FunctionDef(self, node):
+        node.returns = None
+        for argument in [*node.args.args, *node.args.kwonlyargs, *node.args.posonlyargs]:
+            argument.annotation = None
+        return self._without_docstring(node)
+
+    def visit_ClassDef(self, node):
+        return self._without_docstring(node)
+
+    def visit_AnnAssign(self, node):
+        if node.value is None:
+            return node
+        return self.visit(ast.Assign([node.target], node.value, lineno=node.lineno))
+
+    def _without_docstring(self, node):
+        if ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+        return self.generic_visit(node)
+
+
+def test_each_of_the_course_s_definitions_is_taught_somewhere():
+    taught = set()
+    for name in NAMES:
+        text = (PROJECT / "notebooks" / f"{name}.ipynb").read_text()
+        for line in re.findall(r"# taught: ([\w., ]+)", text):
+            taught |= {path.strip() for path in line.split(",")}
+    assert taught >= {
+        "vae_helpers.objective.bce",
+        "vae_helpers.objective.kl",
+        "vae_helpers.models.VAE",
+        "vae_helpers.training.train_step",
+        "vae_helpers.training.train_epoch",
+    }
+
+
+def test_the_committed_results_are_those_of_the_full_profile(name, results):
+    values = {key: parameters.check(key, value) for key, value in claims.defaults(name).items()}
+    kept = {key: parameters.check(key, value) for key, value in results["parameters"].items()}
+    assert results["profile"] == "full"
+    assert kept == values
+
+
+def test_every_banded_number_has_a_band_in_both_profiles_no_wider_than_its_cap(name, results):
+    entries = tomllib.loads((PROJECT / "report" / "bands.toml").read_text())[name]
+    banded = {key for key, entry in results["values"].items() if entry["kind"] == "banded"}
+    assert set(entries) == banded
+    for entry in entries.values():
+        for profile in ("full", "smoke"):
+            band = entry[profile]
+            assert band["n"] >= 5
+            assert 0 < band["high"] - band["low"] <= band["cap"] * (1 + 1e-9)
+
+
+def test_every_figure_of_the_results_is_in_the_figures_folder(results):
+    for figure in results["figures"].values():
+        assert (PROJECT / "report" / "figures" / figure["file"]).is_file()
+
+
+def test_the_outputs_show_every_value_of_the_results(code, results):
+    shown = "\n".join(text for cell in code for text in texts(cell.outputs))
+    for key in results["values"]:
+        assert re.search(rf"^{key} ", shown, re.MULTILINE), key
+
+
+def test_a_number_behind_a_tilde_is_the_only_thing_that_is_not_compared():
+    config = (PROJECT / "notebooks" / "sanitize.cfg").read_text()
+    ((pattern, replacement),) = get_sanitize_patterns(config)
+
+    def compared(text):
+        return re.sub(pattern, replacement, text)
+
+    assert compared("loss ~99.4 nats") == compared("loss ~101.25 nats")
+    assert compared("~1,234") == compared("~ -5.0e-03")
+    assert compared("loss ~nan nats") != compared("loss ~99.4 nats")
+    assert compared("loss ~inf nats") != compared("loss ~99.4 nats")
+    assert compared("in the band 98.0 to 101.0") == "in the band 98.0 to 101.0"
