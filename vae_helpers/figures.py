@@ -96,10 +96,12 @@ def lines(
                 markersize=3.5,
                 linewidth=1.8,
             )
+        if references:
+            axes.margins(y=0.09)  # room for the names, which stand below their lines
         for name, level in (references or {}).items():
             axes.axhline(level, color=GREY, linewidth=0.8)
             axes.annotate(
-                name, (1, level), (-2, 2), ha="right", va="bottom", fontsize=8, color=GREY,
+                name, (1, level), (-2, -2), ha="right", va="top", fontsize=8, color=GREY,
                 xycoords=axes.get_yaxis_transform(), textcoords="offset points",
             )  # fmt: skip
         if log_x:
