@@ -108,7 +108,7 @@ MISTAKES = (
 
 
 def copy_project(copy: Path) -> None:
-    """The project's files in an empty folder; its data, which nothing here changes, by a link."""
+    """The project's files in an empty folder; its data by a link, for the unpacked cache in it."""
     ignored = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
     for name in COPIED:
         if (PROJECT / name).is_dir():
