@@ -170,7 +170,10 @@ def failures(copy: Path) -> tuple[dict[str, str], str]:
         copy, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *files
     )
     if not report.exists():
-        sys.exit(f"pytest could not run in the copy:\n{done.stdout}{done.stderr}")
+        sys.exit(
+            f"pytest ended with status {done.returncode} and no report, run the command again:\n"
+            f"{done.stdout}{done.stderr}"
+        )
     failed = {}
     for case in ElementTree.parse(report).iter("testcase"):
         for outcome in (*case.findall("failure"), *case.findall("error")):

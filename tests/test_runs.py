@@ -227,7 +227,6 @@ def test_run_without_a_good_checkpoint_begins_again(tmp_path, folder):
     assert run.history == swing(4)[0].history
 
 
-@pytest.mark.xfail(strict=True, reason="torch.load does not compare the checksums in the file")
 def test_no_flipped_bit_of_a_checkpoint_reaches_the_numbers(tmp_path, folder):
     whole, _ = swing(4)
     run, _ = swing(3, tmp_path)
@@ -243,7 +242,6 @@ def test_no_flipped_bit_of_a_checkpoint_reaches_the_numbers(tmp_path, folder):
         assert run.weights == whole.weights, damaged
 
 
-@pytest.mark.xfail(strict=True, reason="an epoch that is trained twice is noted twice")
 def test_seconds_hold_one_entry_an_epoch_after_damage(tmp_path, folder):
     swing(3, tmp_path)
     (folder / "checkpoint-0003.pt").write_bytes(b"")

@@ -18,10 +18,10 @@ import hashlib
 import inspect
 import json
 import os
-import pickle
 import platform
 import textwrap
 import time
+import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -161,7 +161,11 @@ def _train(
 ) -> Run:
     stored = _last_good_checkpoint(folder)
     reached = len(stored["history"]) if stored else 0
-    kept = {epoch: _load_weights(folder, epoch) for epoch in keep if epoch <= reached}
+    kept = {
+        epoch: _load(_weights_path(folder, epoch))
+        for epoch in keep
+        if folder is not None and epoch <= reached
+    }
     if stored and all(kept.values()):
         run.history = stored["history"][:epochs]
         run.weights = {epoch: weights for epoch, weights in kept.items() if weights}
@@ -178,7 +182,7 @@ def _train(
                 run.weights[number] = _copy(state.weights())
             if folder is not None:
                 if number in keep:
-                    _save(folder / f"weights-{number:04}.pt", run.weights[number])
+                    _save(_weights_path(folder, number), run.weights[number])
                 if number > reached:
                     _save_checkpoint(folder, state, run.history)
                     _note_seconds(folder, number, time.perf_counter() - began)
@@ -189,17 +193,9 @@ def _train(
 
 
 def _last_good_checkpoint(folder: Path | None) -> dict[str, Any] | None:
-    """The newest checkpoint that can be read: a damaged file costs its epoch, not the run."""
-    if folder is None:
-        return None
-    for path in sorted(folder.glob("checkpoint-*.pt"), reverse=True):
-        try:
-            stored: dict[str, Any] = torch.load(path, weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
-            path.unlink()
-        else:
-            return stored
-    return None
+    """The newest checkpoint that is whole: a damaged file costs its epoch, not the run."""
+    paths = sorted(folder.glob("checkpoint-*.pt"), reverse=True) if folder else []
+    return next((stored for path in paths if (stored := _load(path))), None)
 
 
 def _save_checkpoint(folder: Path, state: State, history: History) -> None:
@@ -212,13 +208,23 @@ def _save_checkpoint(folder: Path, state: State, history: History) -> None:
     _write_json(folder / "history.json", history)
 
 
-def _load_weights(folder: Path | None, epoch: int) -> StateDict | None:
-    path = (folder or Path()) / f"weights-{epoch:04}.pt"
+def _load(path: Path) -> dict[str, Any] | None:
+    """What `_save` has written, or None if it is not there or not whole.
+
+    `torch.save` puts CRC-32 sums into its file; `zipfile` compares them, `torch.load` does not.
+    """
     try:
-        weights: StateDict = torch.load(path, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:
+                return None
+        content: dict[str, Any] = torch.load(path, weights_only=True)
+    except Exception:  # a damaged file may raise anything, and is left for its epoch to replace
         return None
-    return weights
+    return content
+
+
+def _weights_path(folder: Path, epoch: int) -> Path:
+    return folder / f"weights-{epoch:04}.pt"
 
 
 def _copy(weights: StateDict) -> StateDict:
@@ -248,7 +254,8 @@ def _note_seconds(folder: Path, epoch: int, seconds: float) -> None:
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     )
     done = datetime.now(UTC).isoformat(timespec="seconds")
-    noted["epochs"].append({"epoch": epoch, "seconds": round(seconds, 3), "done": done})
+    entry = {"epoch": epoch, "seconds": round(seconds, 3), "done": done}
+    noted["epochs"] = [other for other in noted["epochs"] if other["epoch"] < epoch] + [entry]
     _write_json(path, noted)
 
 
