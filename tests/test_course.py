@@ -46,7 +46,7 @@ def command(*arguments):
         (["-p", "epochs", "five"], "epochs: expected a whole number, got 'five'"),
         (["-p", "epochs", "0"], "expected 1 to 10000, got 0; the nearest valid value is 1"),
         (["-p", "epochs", "2.5"], "epochs: expected a whole number, got '2.5'"),
-        (["-p", "beta", "nan"], "beta: expected 0 to 1e+06, got nan"),
+        (["-p", "beta", "nan"], "beta: expected 0 to 1000000, got nan"),
         (["-p", "device", "gpu"], "device: expected one of auto, cpu, cuda, got 'gpu'"),
         (["04_trainign"], "unknown notebook '04_trainign'; did you mean '04_training'?"),
         (["01", "-p", "beta", "1"], "01_data: no parameter 'beta'"),

@@ -227,6 +227,24 @@ def test_run_without_a_good_checkpoint_begins_again(tmp_path, folder):
     assert run.history == swing(4)[0].history
 
 
+def test_damaged_checkpoints_do_not_keep_new_ones_from_being_saved(tmp_path, folder):
+    swing(5, tmp_path)
+    for path in folder.glob("checkpoint-*.pt"):
+        path.write_bytes(b"")
+
+    class Stopped(Pendulum):
+        def epoch(self, number):
+            if number == 4:
+                raise KeyboardInterrupt
+            return super().epoch(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        continue_run(Stopped(), WHAT, epochs=5, run_dir=tmp_path)
+    run, trained = swing(5, tmp_path)
+    assert trained == [4, 5]
+    assert run.history == swing(5)[0].history
+
+
 def test_no_flipped_bit_of_a_checkpoint_reaches_the_numbers(tmp_path, folder):
     whole, _ = swing(4)
     run, _ = swing(3, tmp_path)

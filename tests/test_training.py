@@ -401,3 +401,9 @@ def test_model_at_an_epoch_that_was_not_kept_is_refused_with_those_that_were(dar
     result = fit(TrainConfig(**SMALL), dark_and_bright)
     with pytest.raises(KeyError, match=r"epoch 7 was not kept; kept are \[1, 2\]"):
         result.at(7)
+
+
+def test_a_gpu_that_is_not_there_is_refused_by_the_field_s_name(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ParameterError, match="device: expected a GPU for 'cuda'"):
+        resolve_device("cuda")

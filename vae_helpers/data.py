@@ -241,7 +241,8 @@ def _verified_root(root: Path, dataset: str) -> Path:
     cache = root / ".unpacked"
     unpacked = cache / dataset / "raw"
     unpacked.mkdir(parents=True, exist_ok=True)
-    (cache / ".gitignore").write_text("*\n")
+    if not (cache / ".gitignore").exists():
+        (cache / ".gitignore").write_text("*\n")
     with FileLock(cache / f"{dataset}.lock"):
         for name, source in sources.items():
             target, expected = unpacked / name, MD5[dataset][name]
@@ -279,6 +280,7 @@ def _write_whole(target: Path, content: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name)
     with os.fdopen(handle, "wb") as file:
         file.write(content)
+    os.chmod(temporary, 0o644)  # mkstemp lets only its owner read
     os.replace(temporary, target)
 
 

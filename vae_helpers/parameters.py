@@ -34,8 +34,8 @@ class Number:
         if not self.low <= value <= self.high:
             nearest = self.low if math.isnan(value) else min(max(value, self.low), self.high)
             raise ParameterError(
-                f"{name}: expected {self.low:g} to {self.high:g}, got {value!r}; "
-                f"the nearest valid value is {nearest:g}"
+                f"{name}: expected {self.low:.10g} to {self.high:.10g}, got {value!r}; "
+                f"the nearest valid value is {nearest:.10g}"
             )
         return self.type(value)
 
@@ -104,6 +104,8 @@ def check(name: str, value: Any) -> Any:
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """The end of an error message: the known word that looks most like this one, or all."""
-    known = list(known)
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
+    by_lower = {other.lower(): other for other in known}
+    near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)
+    if near:
+        return f"; did you mean {by_lower[near[0]]!r}?"
+    return f"; known are {', '.join(by_lower.values())}"

@@ -16,12 +16,12 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import io
 import json
 import os
 import platform
 import textwrap
 import time
-import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -126,7 +126,7 @@ def continue_run(
     """Bring a run to `epochs` epochs, reusing those that are on disk.
 
     Args:
-        state: fresh, as before the first epoch; afterwards as after epoch `epochs`.
+        state: fresh, as before the first epoch; trained or loaded only as far as is needed.
         what: from `digest`; its key names the folder inside `run_dir`.
         epochs: how many epochs the run shall have.
         run_dir: folder that holds the runs; nothing is read or written if None.
@@ -200,27 +200,28 @@ def _last_good_checkpoint(folder: Path | None) -> dict[str, Any] | None:
 
 def _save_checkpoint(folder: Path, state: State, history: History) -> None:
     _save(
-        folder / f"checkpoint-{len(history):04}.pt",
+        _checkpoint_path(folder, len(history)),
         {"history": history, "state": state.state_dict()},
     )
-    for old in sorted(folder.glob("checkpoint-*.pt"))[:-2]:
-        old.unlink()
+    keep = {_checkpoint_path(folder, len(history) - back) for back in (0, 1)}
+    for other in set(folder.glob("checkpoint-*.pt")) - keep:
+        other.unlink()  # older, or newer and damaged: otherwise the run would stand there
     _write_json(folder / "history.json", history)
 
 
 def _load(path: Path) -> dict[str, Any] | None:
-    """What `_save` has written, or None if it is not there or not whole.
-
-    `torch.save` puts CRC-32 sums into its file; `zipfile` compares them, `torch.load` does not.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.testzip() is not None:
-                return None
-        content: dict[str, Any] = torch.load(path, weights_only=True)
-    except Exception:  # a damaged file may raise anything, and is left for its epoch to replace
+    """What `_save` has written, or None if it is not there or not whole."""
+    stored = path.read_bytes() if path.exists() else b""
+    if hashlib.sha256(stored[32:]).digest() != stored[:32]:
         return None
+    content: dict[str, Any] = torch.load(
+        io.BytesIO(stored[32:]), weights_only=True, map_location="cpu"
+    )
     return content
+
+
+def _checkpoint_path(folder: Path, epoch: int) -> Path:
+    return folder / f"checkpoint-{epoch:04}.pt"
 
 
 def _weights_path(folder: Path, epoch: int) -> Path:
@@ -232,10 +233,16 @@ def _copy(weights: StateDict) -> StateDict:
 
 
 def _save(path: Path, content: Any) -> None:
-    """Write beside the target and rename, so that a kill leaves the old file or the new one."""
+    """Write beside the target and rename, so that a kill leaves the old file or the new one.
+
+    The SHA-256 of what `torch.save` gives stands in front: a flipped bit must not become a number.
+    """
+    saved = io.BytesIO()
+    torch.save(content, saved)
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
-        torch.save(content, file)
+        file.write(hashlib.sha256(saved.getbuffer()).digest())
+        file.write(saved.getbuffer())
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)

@@ -264,6 +264,10 @@ def resolve_device(device: str) -> torch.device:
     """ "auto" is the GPU when there is one, and the CPU otherwise."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise parameters.ParameterError(
+            "device: expected a GPU for 'cuda', but torch finds none; take 'auto' or 'cpu'"
+        )
     return torch.device(device)
 
 
