@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import itertools
 import json
 import re
 import tomllib
@@ -58,6 +59,12 @@ def test_no_output_is_an_error_or_a_warning(code):
     for cell in code:
         assert not [o for o in cell.outputs if o.output_type == "error"]
         assert not [o for o in cell.outputs if o.get("name") == "stderr"], cell.source
+
+
+def test_what_is_printed_in_one_go_is_one_output(code):
+    for cell in code:
+        kinds = [output.get("name") for output in cell.outputs]
+        assert ("stdout", "stdout") not in itertools.pairwise(kinds), cell.source
 
 
 def test_outputs_hold_no_paths_of_a_machine_and_no_object_addresses(code):

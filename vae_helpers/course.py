@@ -202,9 +202,12 @@ def clean_metadata(notebook: Any) -> Any:
 
 def _publish_notebook(execution: Execution) -> None:
     import nbformat
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
-    executed = clean_metadata(nbformat.read(execution.output, as_version=4))
-    nbformat.write(executed, NOTEBOOKS / f"{execution.notebook}.ipynb")
+    executed = nbformat.read(execution.output, as_version=4)
+    # a kernel sends what is printed in pieces that depend on the machine's speed
+    merged, _ = CoalesceStreamsPreprocessor().preprocess(executed, {})
+    nbformat.write(clean_metadata(merged), NOTEBOOKS / f"{execution.notebook}.ipynb")
 
 
 def _find(name: str) -> str:
