@@ -30,12 +30,11 @@ CONFIG = TrainConfig(device="cpu")
 def textbook_loaders() -> tuple[
     DataLoader[tuple[Tensor, Tensor]], DataLoader[tuple[Tensor, Tensor]]
 ]:
-    """Training and test images as the examples load them."""
+    """Training and test images as the examples load them, from what `load_mnist` has unpacked."""
     from torchvision import datasets, transforms
 
     from vae_helpers import PROJECT
 
-    load_mnist()  # unpacks, if that has not been done
     root, to_tensor = PROJECT / "data" / ".unpacked", transforms.ToTensor()
     return (
         DataLoader(datasets.MNIST(root, train=True, transform=to_tensor), 128, shuffle=True),
@@ -102,11 +101,12 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
 
+    digits = load_mnist()
     train, test = textbook_loaders()
     candidates = {
         "textbook loop": textbook_epoch(train, test),
         "its loading alone": loading_only(train),
-        "ours": our_epoch(load_mnist()),
+        "ours": our_epoch(digits),
     }
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(options.rounds):

@@ -166,7 +166,7 @@ def scatter(
     radius: float | None = None,
     label_name: str = "digit",
 ) -> Figure:
-    """Points in a plane, coloured by their label, in panels with one scale.
+    """Points in a plane, coloured by their label, in panels with scales of their own.
 
     Args:
         panels: title to points `[N, 2]` and labels `[N]` in 0..9.

@@ -142,13 +142,13 @@ def continue_run(
     """
     keep = {epoch for epoch in snapshot_epochs if epoch <= epochs} | {epochs}
     if run_dir is None:
-        return _train(state, Run(), epochs, keep, folder=None, title=title)
+        return _train(state, epochs, keep, folder=None, title=title)
     folder = Path(run_dir) / what["key"]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / "lock", timeout=wait_seconds):
             _write_json(folder / "run.json", what)
-            return _train(state, Run(), epochs, keep, folder=folder, title=title)
+            return _train(state, epochs, keep, folder=folder, title=title)
     except Timeout as error:
         raise RunBusyError(
             f"{folder}: expected a free run, but another process has been training it for "
@@ -157,8 +157,9 @@ def continue_run(
 
 
 def _train(
-    state: State, run: Run, epochs: int, keep: set[int], *, folder: Path | None, title: str | None
+    state: State, epochs: int, keep: set[int], *, folder: Path | None, title: str | None
 ) -> Run:
+    run = Run()
     stored = _last_good_checkpoint(folder)
     reached = len(stored["history"]) if stored else 0
     kept = {
