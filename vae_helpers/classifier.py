@@ -1,0 +1,241 @@
+"""The ruler: a digit classifier whose features tell how much images look like digits.
+
+Distances between sets of images are taken between what this network makes of them, so its weights
+are part of the unit. They are committed, together with their checksum; everybody's figures are on
+one scale as long as they use the same file. `python -m vae_helpers ruler` trains it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load, save
+from torch import Tensor, nn, optim
+
+from vae_helpers import PROJECT, runs
+from vae_helpers.data import Digits, batches
+from vae_helpers.runs import StateDict
+from vae_helpers.seeds import generator
+
+WEIGHTS = PROJECT / "data" / "classifier.safetensors"
+CHECKSUM = "9a0157742c6847a7204e6990bfeea37181d0ab8d69d70cea75f0a33cf163ba6d"
+"""SHA-256 of the committed weights: name it wherever a distance on this ruler is published."""
+
+
+class RulerError(ValueError):
+    """The weights are not the committed ones, so that distances would be on another scale."""
+
+
+class Reading(NamedTuple):
+    """What the classifier makes of some images.
+
+    Attributes:
+        features: `[N, 64]`, >= 0, the last hidden layer.
+        digits: `[N]` int64 in 0..9, the most probable digit.
+    """
+
+    features: Tensor
+    digits: Tensor
+
+
+class Classifier(nn.Module):
+    """Two convolutions and one hidden layer of 64 units, about 106,000 parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),  # [B, 16, 14, 14]
+            nn.Conv2d(16, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),  # [B, 32, 7, 7]
+            nn.Flatten(),
+        )
+        self.to_features = nn.Linear(32 * 7 * 7, 64)
+        self.to_logits = nn.Linear(64, 10)
+
+    def features(self, x: Tensor) -> Tensor:
+        """`x` `[B, 784]` in [0, 1] to the 64 activations before the last layer, `[B, 64]`."""
+        return F.relu(self.to_features(self.convolutions(x.reshape(-1, 1, 28, 28))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` `[B, 784]` to the logits of the ten digits, `[B, 10]`."""
+        logits: Tensor = self.to_logits(self.features(x))
+        return logits
+
+
+@torch.no_grad()
+def read(images: Tensor, *, model: Classifier | None = None) -> Reading:
+    """Features and digits of images, on the device of `images`.
+
+    Args:
+        images: `[N, 784]` in [0, 1]: grey levels or Bernoulli means, not logits.
+        model: another classifier than the committed one, whose features are another scale.
+
+    Raises:
+        ValueError: the images have another shape, or values outside [0, 1].
+        RulerError: the committed weights are missing or altered.
+    """
+    if images.ndim != 2 or images.shape[1] != 784 or not len(images):
+        raise ValueError(f"images: expected [N, 784], got {list(images.shape)}")
+    if not (images.min() >= 0 and images.max() <= 1):
+        raise ValueError(
+            f"images: expected values in [0, 1], got {images.min():.3g} to {images.max():.3g}; "
+            "if these are a decoder's logits, take their sigmoid"
+        )
+    model = (model or ruler()).to(images.device)
+    features = torch.cat([model.features(x) for x in images.split(1_000)])
+    return Reading(features, model.to_logits(features).argmax(dim=1))
+
+
+@cache
+def ruler(path: Path = WEIGHTS) -> Classifier:
+    """The committed classifier, ready to read.
+
+    Raises:
+        RulerError: the file is missing, or its bytes are not the committed ones.
+    """
+    content = path.read_bytes() if path.is_file() else b""
+    found = hashlib.sha256(content).hexdigest()
+    if found != CHECKSUM:
+        raise RulerError(
+            f"{path}: expected the committed weights with SHA-256 {CHECKSUM[:16]}..., found "
+            f"{found[:16] + '...' if path.is_file() else 'no file'}; get them back with "
+            f"`git checkout -- {WEIGHTS.relative_to(PROJECT)}`"
+        )
+    model = Classifier()
+    model.load_state_dict(load(content))
+    return model.requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """How the ruler was made. The epochs were chosen on 10,000 held-out training images.
+
+    Attributes:
+        epochs: full passes over the training images.
+        batch_size: images a step.
+        learning_rate: Adam's step size in the first epoch; it falls by the same amount every epoch
+            and would reach zero after the last.
+        seed: of initial weights, order and shifts.
+    """
+
+    epochs: int = 10
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    seed: int = 0
+
+
+def train(
+    config: ClassifierConfig, data: Digits, run_dir: Path | None = None, *, title: str | None = None
+) -> tuple[Classifier, runs.History]:
+    """Train a classifier, or continue the run that is there, as `training.fit` does for a VAE.
+
+    Returns:
+        The model, and per epoch `train_loss` (nats per image) and `test_accuracy` (a share).
+    """
+    state = _ClassifierRun(config, data)
+    what = runs.digest(
+        config=asdict(config),  # with its epochs, which shape the step sizes
+        data_checksum=data.checksum,
+        device=data.train_images.device,
+        parts=(Classifier, batches, generator, train_epoch, shift, accuracy, _ClassifierRun),
+    )
+    run = runs.continue_run(
+        state, what, epochs=config.epochs, run_dir=run_dir, snapshot_epochs=(), title=title
+    )
+    state.model.load_state_dict(run.weights[config.epochs])
+    return state.model, run.history
+
+
+def train_epoch(
+    model: Classifier,
+    optimizer: optim.Optimizer,
+    data: Digits,
+    *,
+    config: ClassifierConfig,
+    epoch: int,
+) -> float:
+    """One pass over all training images in a new order; mean cross-entropy in nats per image."""
+    n, device = len(data.train_images), data.train_images.device
+    order = generator(config.seed, "order", epoch=epoch)
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    numbers = torch.arange(n, device=device)
+    offsets = generator(config.seed, "shifts", epoch=epoch)
+    for index in batches(numbers, batch_size=config.batch_size, generator=order):
+        x = shift(data.train_images[index], generator=offsets)
+        loss = F.cross_entropy(model(x), data.train_labels[index])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total += loss.detach() * len(index)
+    return total.item() / n
+
+
+def shift(images: Tensor, *, generator: torch.Generator, reach: int = 2) -> Tensor:
+    """Each image moved by up to `reach` pixels either way, black where nothing was.
+
+    A digit stays a digit when it moves, and the classifier learns it from more than 60,000 images.
+
+    Args:
+        images: `[B, 784]`.
+        generator: on the CPU, draws one shift an image.
+        reach: the longest shift in pixels, along each axis.
+    """
+    start = torch.randint(2 * reach + 1, (2, len(images), 1), generator=generator)
+    rows, columns = (start + torch.arange(28)).to(images.device)  # [B, 28] each
+    padded = F.pad(images.reshape(-1, 28, 28), (reach,) * 4)
+    each = torch.arange(len(images), device=images.device)[:, None, None]
+    return padded[each, rows[:, :, None], columns[:, None, :]].flatten(1)
+
+
+def accuracy(model: Classifier, images: Tensor, labels: Tensor) -> float:
+    """The share of images `[N, 784]` whose most probable digit is their label `[N]`."""
+    return (read(images, model=model).digits == labels).double().mean().item()
+
+
+def write_weights(model: Classifier, path: Path = WEIGHTS) -> str:
+    """Write a classifier's weights as safetensors and return their SHA-256."""
+    content = save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
+    path.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+class _ClassifierRun:
+    """What `runs.continue_run` needs to know of the classifier."""
+
+    def __init__(self, config: ClassifierConfig, data: Digits) -> None:
+        self.config = config
+        self.data = data
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(generator(config.seed, "initial weights").initial_seed())
+            self.model = Classifier().to(data.train_images.device)
+        self.optimizer = optim.Adam(self.model.parameters(), lr=config.learning_rate, fused=True)
+
+    def state_dict(self) -> StateDict:
+        return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: StateDict) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def weights(self) -> StateDict:
+        return self.model.state_dict()
+
+    def epoch(self, number: int) -> dict[str, float]:
+        config, data = self.config, self.data
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.learning_rate * (1 - (number - 1) / config.epochs)
+        loss = train_epoch(self.model, self.optimizer, data, config=config, epoch=number)
+        return {
+            "epoch": number,
+            "train_loss": loss,
+            "test_accuracy": accuracy(self.model, data.test_images, data.test_labels),
+        }
