@@ -122,6 +122,27 @@ def test_exact_and_measured_values_are_told_apart(course, capsys):
     assert [values[name]["kind"] for name in ("images", "seconds")] == ["exact", "measured"]
 
 
+def test_a_series_keeps_where_each_value_belongs_and_hides_the_values_from_nbval(course, capsys):
+    values = {1: 604.6, 2: 347.8, 5: 200.0, 10: 160.8, 20: 114.8, 30: math.nan}
+    begin("01_toy", epochs=30, seed=0).series("fcd", values, unit="units", decimals=1)
+    first, second = capsys.readouterr().out.splitlines()[-2:]
+    assert " ".join(first.split()) == "fcd 1: ~604.6 2: ~347.8 5: ~200.0 10: ~160.8 20: ~114.8"
+    assert " ".join(second.split()) == "30: ~nan units"
+    entry = results(course, "full")["values"]["fcd"]
+    assert (entry["kind"], entry["at"]) == ("series", [1, 2, 5, 10, 20, 30])
+    assert entry["value"] == [604.6, 347.8, 200.0, 160.8, 114.8, None]
+
+
+def test_a_table_is_printed_for_nbval_to_compare_and_recorded_whole(course, capsys):
+    rows = {"beta = 0": {"rate": (403.126, 20.5), "FCD": (1030.0, 9.0)}}
+    begin("01_toy", epochs=30, seed=0).table("by_beta", rows)
+    head, line = capsys.readouterr().out.splitlines()[-2:]
+    assert head.split() == ["by_beta", "rate", "FCD"]
+    assert " ".join(line.split()) == "beta = 0 403.13 ± 20.50 1030.00 ± 9.00"
+    entry = results(course, "full")["values"]["by_beta"]
+    assert entry["value"] == {"beta = 0": {"rate": [403.126, 20.5], "FCD": [1030.0, 9.0]}}
+
+
 def test_a_number_that_is_not_finite_becomes_null_in_the_results(course):
     begin("01_toy", epochs=30, seed=0).measure("speed-up", math.nan, unit="")
     assert results(course, "full")["values"]["speed-up"]["value"] is None

@@ -56,3 +56,27 @@ def test_rows_of_images_are_drawn_bright_where_the_image_is(tmp_path):
     height, width = picture.shape
     assert picture[height // 4, width * 3 // 4] == 0.0
     assert picture[height * 3 // 4, width * 3 // 4] == 1.0
+
+
+def test_an_interval_reaches_as_far_as_its_half_width_to_both_sides():
+    figure = figures.intervals({"a": {0: (10.0, 2.0), 0.5: (20.0, 1.0)}}, x_label="beta")
+    (axes,) = figure.axes
+    (bars,) = axes.containers[0].lines[2]
+    ends = [segment[:, 1].tolist() for segment in bars.get_segments()]
+    assert ends == [[8.0, 12.0], [19.0, 21.0]]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "0.5"]
+
+
+def test_a_trade_off_names_each_point_where_it_lies():
+    figure = figures.trade_off({"a": (1.0, 5.0), "b": (100.0, 2.0)}, x_label="x", y_label="y")
+    (axes,) = figure.axes
+    assert {text.get_text(): text.xy for text in axes.texts} == {"a": (1.0, 5.0), "b": (100.0, 2.0)}
+    assert axes.get_xscale() == "log"
+
+
+def test_an_axis_is_logarithmic_if_and_only_if_it_is_asked_for():
+    curve = {"": {"one": ([1, 2], [3.0, 4.0])}}
+    for log_x, log_y in ((False, True), (True, False)):
+        figure = figures.lines(curve, x_label="x", y_label="y", log_x=log_x, log_y=log_y)
+        axes = figure.axes[0]
+        assert (axes.get_xscale() == "log", axes.get_yscale() == "log") == (log_x, log_y)

@@ -4,6 +4,8 @@
     lesson.check("train_loss_30", value)    # held against its band, recorded
     lesson.measure("seconds_per_epoch", 2.4, unit="s")    # depends on the machine, recorded
     lesson.record("parameters", 801_224)    # exact, recorded
+    lesson.series("fcd", {1: 310.2, 30: 41.7})    # a curve, recorded for studies
+    lesson.table("by_beta", {"beta = 1": {"rate": (20.3, 0.2)}})    # read from a study
     lesson.show(figure, "samples", caption=..., alt=...)
 
 A lesson with the notebook's own defaults writes to build/full/, with the smoke profile to
@@ -42,8 +44,14 @@ SMOKE: Mapping[str, Any] = {
     "compare_epochs": 1,
     "train_images": 3_000,
     "test_images": 1_000,
+    "generated_images": 1_000,
+    "likelihood_images": 100,
+    "num_samples": 5,
 }
 """The smoke profile: every notebook takes those of the parameters that it has."""
+
+
+SERIES_COLUMNS = 5  # values of a series in a line of print
 
 
 class MissedBandError(AssertionError):
@@ -107,6 +115,53 @@ class Lesson:
         self._record(name, value, kind="exact", unit=unit)
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         print(f"{name:<28} {_with_unit(f'{value:,}' if number else f'{value}', unit)}")
+
+    def series(
+        self, name: str, values: Mapping[int, float], *, unit: str = "", decimals: int = 2
+    ) -> None:
+        """Print and record a curve: numbers that belong together, by epoch, dimension or the like.
+
+        They have no bands of their own: `check` the ends that matter.
+
+        Args:
+            name: of the curve.
+            values: whole number (where) to value.
+            unit: of the values.
+            decimals: digits after the point in print.
+        """
+        numbers = [float(value) for value in values.values()]
+        self._record(name, numbers, kind="series", at=list(values), unit=unit)
+        shown = [f"{at}: ~{value:.{decimals}f}" for at, value in values.items()]
+        for i in range(0, len(shown), SERIES_COLUMNS):
+            head = name if i == 0 else ""
+            last = i + SERIES_COLUMNS >= len(shown)
+            line = "  ".join(shown[i : i + SERIES_COLUMNS])
+            print(f"{head:<28} {_with_unit(line, unit if last else '')}")
+
+    def table(
+        self,
+        name: str,
+        rows: Mapping[str, Mapping[str, tuple[float, float]]],
+        *,
+        decimals: int = 2,
+    ) -> None:
+        """Print and record a table of means with the half-widths of their intervals.
+
+        It is for numbers that are read from a committed study: they do not depend on this
+        execution, so they are printed without a `~` and compared.
+
+        Args:
+            name: of the table; it stands above the names of the rows.
+            rows: name of the row, name of the column: mean and half-width.
+            decimals: digits after the point in print.
+        """
+        self._record(name, {row: dict(cells) for row, cells in rows.items()}, kind="table")
+        columns = list(next(iter(rows.values())))
+        width = max(16, *(len(column) + 3 for column in columns))
+        print(f"{name:<12} " + "".join(f"{column:>{width}}" for column in columns))
+        for row, cells in rows.items():
+            shown = (f"{m:.{decimals}f} ± {half:.{decimals}f}" for m, half in cells.values())
+            print(f"{row:<12} " + "".join(f"{cell:>{width}}" for cell in shown))
 
     def show(self, figure: Figure, name: str, *, caption: str, alt: str) -> None:
         """Display a figure with its caption and keep it as PNG.
@@ -231,6 +286,8 @@ def _with_unit(shown: str, unit: str) -> str:
 
 
 def _finite(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -67,6 +67,7 @@ def lines(
     x_label: str,
     y_label: str,
     log_x: bool = False,
+    log_y: bool = False,
     mark: bool = False,
     references: Mapping[str, float] | None = None,
     height: float = 3.2,
@@ -78,6 +79,7 @@ def lines(
             finite leave a gap.
         x_label, y_label: with units; the y label stands at the first panel.
         log_x: logarithmic x axis; otherwise its ticks are whole numbers where that is possible.
+        log_y: logarithmic y axis.
         mark: a dot at every point.
         references: name to height of thin grey horizontal lines in every panel.
         height: of the figure, in inches.
@@ -108,6 +110,8 @@ def lines(
             axes.set_xscale("log")
         else:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if log_y:
+            axes.set_yscale("log")
         axes.set_title(title, fontsize=11)
         axes.set_xlabel(x_label)
         axes.legend(frameon=False, fontsize=9)
@@ -336,4 +340,46 @@ def bound(
         axes.set_xlabel(x_label)
         _plain(axes)
     grid[0].set_ylabel("nats")
+    return figure
+
+
+def intervals(panels: Mapping[str, Mapping[float, tuple[float, float]]], *, x_label: str) -> Figure:
+    """A number with its interval at each of a few settings, in panels with scales of their own.
+
+    Args:
+        panels: title to setting to mean and half-width. The settings stand at equal distances.
+        x_label: what is set.
+    """
+    figure = Figure(figsize=(3.4 * max(len(panels), 1.4), 3.0), dpi=150, layout="constrained")
+    for axes, (title, points) in zip(_axes(figure, len(panels)), panels.items(), strict=True):
+        means, halves = zip(*points.values(), strict=True)
+        at = range(len(points))
+        axes.errorbar(at, means, halves, fmt="o", color=BLUE, markersize=5, capsize=4)
+        axes.set_xticks(at, [f"{setting:g}" for setting in points])
+        axes.set_ylim(bottom=0)
+        axes.margins(x=0.1)
+        axes.set_title(title, fontsize=11)
+        axes.set_xlabel(x_label)
+        _plain(axes)
+    return figure
+
+
+def trade_off(points: Mapping[str, tuple[float, float]], *, x_label: str, y_label: str) -> Figure:
+    """A curve through named points; the x axis is logarithmic.
+
+    Args:
+        points: name to x > 0 and y, in the order of the curve.
+        x_label, y_label: with units.
+    """
+    figure = Figure(figsize=(6.4, 3.6), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    x, y = zip(*points.values(), strict=True)
+    axes.plot(x, y, color=BLUE, marker="o", linewidth=1.4)
+    for name, point in points.items():
+        axes.annotate(name, point, (6, 5), textcoords="offset points", fontsize=10)
+    axes.set_xscale("log")
+    axes.margins(x=0.15, y=0.12)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    _plain(axes)
     return figure
