@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: run test verify refresh bands report mistakes bench clean
+.PHONY: run test verify refresh bands studies ruler report mistakes bench clean
 
 run: $(READY) ## execute the whole course on MNIST into build/ and build the report from it
 	$(BIN)/python -m vae_helpers run
@@ -28,6 +28,12 @@ refresh: $(READY) ## the only way in which committed outputs are made
 bands: $(READY) ## measure report/bands.toml over five seeds and both thread counts
 	$(BIN)/python -m vae_helpers bands --profile smoke
 	$(BIN)/python -m vae_helpers bands --profile full
+
+studies: $(READY) ## the studies of report/studies.toml; hours, goes on where it was stopped
+	$(BIN)/python -m vae_helpers studies
+
+ruler: $(READY) ## train the digit classifier again and compare its weights with the committed ones
+	$(BIN)/python -m vae_helpers ruler
 
 report: $(READY) ## the committed report, from the committed results
 	$(BIN)/python report/build.py --results report --output report/report.pdf

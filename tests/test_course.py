@@ -115,6 +115,35 @@ def test_a_failing_notebook_stops_the_run_and_is_kept_with_the_error_in_it(toy):
     assert not executions[1].output.exists()
 
 
+def test_a_kernel_that_dies_is_a_failed_notebook(toy):
+    nbformat.write(
+        notebook_of("epochs: int = 2  # passes", "import os\nos._exit(3)"), toy / "01_toy.ipynb"
+    )
+    with pytest.raises(course.NotebookFailedError, match="01_toy: its kernel died"):
+        course.run(course.plan())
+
+
+def test_a_refresh_replaces_results_and_figures_and_leaves_the_studies(toy, monkeypatch):
+    published = toy / "report"
+    monkeypatch.setattr(course, "PUBLISHED", published)
+    for name in ("results/00_gone.json", "figures/00_gone.png", "results/studies/beta.csv"):
+        (published / name).parent.mkdir(parents=True, exist_ok=True)
+        (published / name).write_text("old")
+    nbformat.write(
+        notebook_of(
+            "epochs: int = 2  # passes",
+            "import pathlib\n"
+            f"folder = pathlib.Path({str(toy / 'build' / 'full' / 'results')!r})\n"
+            "folder.mkdir(parents=True)\n"
+            "_ = (folder / '01_toy.json').write_text('{\"figures\": {}}')",
+        ),
+        toy / "01_toy.ipynb",
+    )
+    course.refresh()
+    files = {str(path.relative_to(published)) for path in published.rglob("*") if path.is_file()}
+    assert files == {"results/01_toy.json", "results/studies/beta.csv"}
+
+
 def test_metadata_that_an_execution_leaves_is_taken_out_and_alt_texts_put_in():
     notebook = notebook_of("epochs: int = 2", "show()")
     notebook.metadata["papermill"] = {"duration": 1.5}

@@ -1,25 +1,36 @@
 """How long an epoch takes, ours against the textbook's loop, in one process and turn about.
 
     python -m vae_helpers.bench [--rounds 5] [--threads 2]
+    python -m vae_helpers.bench --studies
 
 The textbook's loop is the one of the usual VAE examples: a DataLoader with ToTensor, a sigmoid
 before the binary cross-entropy, default Adam, `.item()` after every step. Same network, same
 images, same batch size. An epoch is a pass over the training images and an evaluation on the test
 images. Machines differ and are shared, so the ratio of the medians is the figure to quote.
+
+With --studies: a small study of notebook 04 by one worker that has all cores, and by a worker a
+core, each with one thread.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from vae_helpers import PROJECT
 from vae_helpers.data import Digits, load_mnist
 from vae_helpers.models import VAE
 from vae_helpers.training import TrainConfig, evaluate, new_model, new_optimizer, train_epoch
@@ -32,8 +43,6 @@ def textbook_loaders() -> tuple[
 ]:
     """Training and test images as the examples load them, from what `load_mnist` has unpacked."""
     from torchvision import datasets, transforms
-
-    from vae_helpers import PROJECT
 
     root, to_tensor = PROJECT / "data" / ".unpacked", transforms.ToTensor()
     return (
@@ -92,12 +101,38 @@ def loading_only(train: DataLoader[tuple[Tensor, Tensor]]) -> Callable[[], None]
     return epoch
 
 
+def bench_studies(*, workers: int) -> float:
+    """Seconds that a study of four cells of notebook 04 takes with so many local workers.
+
+    It runs in a copy of the project that holds no trained runs, and that is removed afterwards.
+    """
+    grid = ["-g", "seed", "1", "2", "3", "4", "-p", "epochs", "6", "-p", "train_images", "10000"]
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in ("vae_helpers", "notebooks", "report", "data"):
+            shutil.copytree(PROJECT / name, Path(scratch) / name)
+        command = [sys.executable, "-m", "vae_helpers", "study", "04", "--profile", "smoke", *grid]
+        began = time.perf_counter()
+        subprocess.run(
+            [*command, "--workers", str(workers)],
+            cwd=scratch,
+            env={**os.environ, "PYTHONPATH": scratch},
+            check=True,
+        )
+        return time.perf_counter() - began
+
+
 def main() -> None:
     """Run the rounds and print median, minimum and maximum of each, and the ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--studies", action="store_true", help="the time of a study instead")
     options = parser.parse_args()
+    if options.studies:
+        cores = len(os.sched_getaffinity(0))
+        one, several = bench_studies(workers=1), bench_studies(workers=cores)
+        print(f"one worker {one:.0f} s, {cores} workers {several:.0f} s: ratio {one / several:.2f}")
+        return
     if options.threads:
         torch.set_num_threads(options.threads)
 

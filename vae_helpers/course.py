@@ -28,7 +28,7 @@ REFRESH_THREADS = 2
 
 
 class NotebookFailedError(RuntimeError):
-    """A cell of a notebook raised; the message says which cell, why, and where to look."""
+    """A cell raised or the kernel died; the message says which cell, why, and where to look."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def names() -> list[str]:
 
 def plan(
     notebooks: Sequence[str] = (),
-    given: Mapping[str, str | int | float] | None = None,
+    given: Mapping[str, Any] | None = None,
     *,
     profile: str = "full",
 ) -> list[Execution]:
@@ -103,36 +103,55 @@ def run(executions: Iterable[Execution], *, threads: int | None = None) -> None:
     Raises:
         NotebookFailedError: papermill's notebook, with the error marked in it, is kept.
     """
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
-
     executions = list(executions)
     for number, execution in enumerate(executions, start=1):
         label = f"{number}/{len(executions)} {execution.notebook}"
         print(f"{label} ({execution.profile}) ...", flush=True)
-        execution.output.parent.mkdir(parents=True, exist_ok=True)
         began = time.perf_counter()
-        try:
-            with _environment(OMP_NUM_THREADS=threads):
-                papermill.execute_notebook(
-                    NOTEBOOKS / f"{execution.notebook}.ipynb",
-                    execution.output,
-                    # papermill writes lists into the notebook, tuples it refuses
-                    parameters={
-                        name: list(value) if isinstance(value, tuple) else value
-                        for name, value in execution.overrides.items()
-                    },
-                    cwd=NOTEBOOKS,
-                    progress_bar={"desc": label} if sys.stderr.isatty() else False,
-                    extra_arguments=["--log-level=ERROR"],
-                )
-        except PapermillExecutionError as error:
-            reason = error.evalue.strip() or error.ename
-            raise NotebookFailedError(
-                f"{execution.notebook}: cell {error.exec_count} failed: {error.ename}: {reason}\n"
-                f"The notebook up to there, with the error marked: {_short(execution.output)}"
-            ) from error
+        with _environment(OMP_NUM_THREADS=threads):
+            execute(execution, progress=label if sys.stderr.isatty() else None)
         print(f"{label} done in {time.perf_counter() - began:.0f} s", flush=True)
+
+
+def execute(execution: Execution, *, progress: str | None = None) -> None:
+    """Execute one notebook in a fresh kernel, which inherits this process's environment.
+
+    Args:
+        execution: from `plan`.
+        progress: what a bar on stderr says; no bar if None.
+
+    Raises:
+        NotebookFailedError: a cell raised, or the kernel died; papermill's notebook is kept.
+    """
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    execution.output.parent.mkdir(parents=True, exist_ok=True)
+    kept = f"The notebook up to there: {_short(execution.output)}"
+    try:
+        papermill.execute_notebook(
+            NOTEBOOKS / f"{execution.notebook}.ipynb",
+            execution.output,
+            # papermill writes lists into the notebook, tuples it refuses
+            parameters={
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in execution.overrides.items()
+            },
+            cwd=NOTEBOOKS,
+            progress_bar={"desc": progress} if progress else False,
+            extra_arguments=["--log-level=ERROR"],
+        )
+    except PapermillExecutionError as error:
+        reason = error.evalue.strip() or error.ename
+        raise NotebookFailedError(
+            f"{execution.notebook}: cell {error.exec_count} failed: {error.ename}: {reason}\n"
+            f"{kept}, with the error marked"
+        ) from error
+    except DeadKernelError as error:
+        raise NotebookFailedError(
+            f"{execution.notebook}: its kernel died, killed or out of memory\n{kept}"
+        ) from error
 
 
 def refresh() -> None:
@@ -144,8 +163,10 @@ def refresh() -> None:
     executions = plan()
     run(executions, threads=REFRESH_THREADS)
     for kind in ("results", "figures"):
-        shutil.rmtree(PUBLISHED / kind, ignore_errors=True)
-        (PUBLISHED / kind).mkdir(parents=True)
+        (PUBLISHED / kind).mkdir(parents=True, exist_ok=True)
+        for old in (PUBLISHED / kind).iterdir():
+            if old.is_file():  # report/results/studies/ is made by `studies`, in hours
+                old.unlink()
     for execution in executions:
         _publish_notebook(execution)
         shutil.copy(execution.results, PUBLISHED / "results")
