@@ -6,8 +6,8 @@
 
 The copy lies in a temporary folder; the project itself is not touched. Its tests are run once as
 they are and must pass. Then each mistake is planted alone, in the package and in every notebook
-that teaches the same line, so that no comparison of the two could notice it, and the tests of
-data, models, objective and training are run up to the first that fails. A mistake counts as caught
+that teaches the same line, so that no comparison of the two could notice it, and the tests that
+could notice it are run up to the first that fails. A mistake counts as caught
 only when a test's own assertion fails: an import or a call that breaks proves nothing about it.
 
 The exit status is 0 if every mistake was caught.
@@ -16,6 +16,7 @@ The exit status is 0 if every mistake was caught.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -24,13 +25,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 PROJECT = Path(__file__).resolve().parent.parent
 COPIED = ("vae_helpers", "tests", "notebooks", "report")
-TESTS = ("test_objective", "test_models", "test_training", "test_data")
+TRAINING_TESTS = ("test_objective", "test_models", "test_training", "test_data")
+TESTS = {
+    "vae_helpers/evaluation.py": ("test_evaluation",),
+    "vae_helpers/sample_quality.py": ("test_sample_quality",),
+}
+"""The tests of a file; those of training for all others."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,102 @@ MISTAKES = (
         "self.to_logits(self.decoder(z))",
         "torch.sigmoid(self.to_logits(self.decoder(z)))",
     ),
+    Mistake(
+        "prior left out of the weights",
+        "vae_helpers/evaluation.py",
+        "return log_p_x + log_p_z - log_q_z",
+        "return log_p_x - log_q_z",
+    ),
+    Mistake(
+        "q left out of the weights",
+        "vae_helpers/evaluation.py",
+        "return log_p_x + log_p_z - log_q_z",
+        "return log_p_x + log_p_z",
+    ),
+    Mistake(
+        "sign of the bce in the weights",
+        "vae_helpers/evaluation.py",
+        "log_p_x = -objective.bce(",
+        "log_p_x = objective.bce(",
+    ),
+    Mistake(
+        "variance in place of std in q",
+        "vae_helpers/evaluation.py",
+        "q = Normal(mu, torch.exp(0.5 * logvar))",
+        "q = Normal(mu, torch.exp(logvar))",
+    ),
+    Mistake(
+        "sum of weights, not their mean",
+        "vae_helpers/evaluation.py",
+        "total - math.log(num_samples)",
+        "total",
+    ),
+    Mistake(
+        "ELBO in place of the bound",
+        "vae_helpers/evaluation.py",
+        "log_w.logsumexp(dim=0))",
+        "log_w.mean(dim=0))",
+    ),
+    Mistake(
+        "one noise for all images",
+        "vae_helpers/evaluation.py",
+        "generator=own.manual_seed(seed))",
+        "generator=own.manual_seed(seeds[0]))",
+    ),
+    Mistake(
+        "active units by width",
+        "vae_helpers/evaluation.py",
+        "(q.mu.var(dim=0) > threshold)",
+        "(q.logvar.exp().mean(dim=0) > threshold)",
+    ),
+    Mistake(
+        "widths left out of the moments",
+        "vae_helpers/evaluation.py",
+        "covariance + torch.diag(q.logvar.exp().mean(dim=0))",
+        "covariance",
+    ),
+    Mistake(
+        "distances to oneself counted",
+        "vae_helpers/evaluation.py",
+        "mean_distance(a, a, n * (n - 1))",
+        "mean_distance(a, a, n * n)",
+    ),
+    Mistake(
+        "density not divided by k",
+        "vae_helpers/sample_quality.py",
+        "(generated_in_real.double().mean() / k).item()",
+        "generated_in_real.double().mean().item()",
+    ),
+    Mistake(
+        "a point is its own neighbour",
+        "vae_helpers/sample_quality.py",
+        "kthvalue(k + 1, dim=1)",
+        "kthvalue(k, dim=1)",
+    ),
+    Mistake(
+        "recall with the balls of real",
+        "vae_helpers/sample_quality.py",
+        "(distance < radius_of_generated)",
+        "(distance < radius_of_real[rows, None])",
+    ),
+    Mistake(
+        "reference compared with itself",
+        "vae_helpers/sample_quality.py",
+        "metric.update(reference, real=True)\n    metric.update(features, real=False)",
+        "metric.update(reference, real=True)\n    metric.update(reference, real=False)",
+    ),
+    Mistake(
+        "entropy in bits",
+        "vae_helpers/sample_quality.py",
+        "torch.special.entr(shares).sum()",
+        "torch.special.entr(shares).sum() / 0.6931",
+    ),
+    Mistake(
+        "farthest in place of nearest",
+        "vae_helpers/sample_quality.py",
+        "torch.cdist(part, references).argmin(dim=1)",
+        "torch.cdist(part, references).argmax(dim=1)",
+    ),
 )
 
 
@@ -162,10 +265,10 @@ def check_import(copy: Path) -> None:
         sys.exit(f"expected the copy's vae_helpers to be imported, found {imported}{done.stderr}")
 
 
-def failures(copy: Path) -> tuple[dict[str, str], str]:
+def failures(copy: Path, tests: Iterable[str]) -> tuple[dict[str, str], str]:
     """The tests that fail in a copy, at most one, each with its message; and all of the output."""
     report = copy / "tests.xml"
-    files = [f"tests/{name}.py" for name in TESTS]
+    files = [f"tests/{name}.py" for name in tests]
     done = run(
         copy, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *files
     )
@@ -188,7 +291,7 @@ def verdict(mistake: Mistake) -> tuple[bool, str]:
         copy = Path(folder)
         copy_project(copy)
         notebooks = plant(mistake, copy)
-        failed, _ = failures(copy)
+        failed, _ = failures(copy, TESTS.get(mistake.file, TRAINING_TESTS))
     caught = [
         name for name, says in failed.items() if says.startswith(("assert", "AssertionError"))
     ]
@@ -219,7 +322,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         copy_project(Path(folder))
         check_import(Path(folder))
-        failed, output = failures(Path(folder))
+        failed, output = failures(Path(folder), itertools.chain(TRAINING_TESTS, *TESTS.values()))
     if failed:
         sys.exit(f"the tests fail before anything is planted: {', '.join(failed)}\n{output}")
     print(f"{'nothing planted':<32} {output.strip().splitlines()[-1]}", flush=True)

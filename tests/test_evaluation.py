@@ -508,7 +508,7 @@ def test_moments_of_the_aggregate_are_those_of_samples_from_all_posteriors(q):
 
 
 def test_covariance_of_the_aggregate_is_its_second_moment_less_that_of_its_mean(q):
-    first = [Posteriors(q.mu[:n], q.logvar[:n]) for n in (1, 3, 40)]
+    first = [Posteriors(q.mu[:n], q.logvar[:n]) for n in (3, 40, 1)]
     for part in first:
         each = [
             torch.outer(mu, mu) + torch.diag(logvar.exp()) for mu, logvar in zip(*part, strict=True)

@@ -13,7 +13,7 @@ import papermill
 import pytest
 from nbval.plugin import get_sanitize_patterns
 
-from vae_helpers import PROJECT, claims, parameters
+from vae_helpers import PROJECT, bands, claims, parameters, studies
 
 NAMES = [path.stem for path in sorted((PROJECT / "notebooks").glob("*.ipynb"))]
 IGNORED = {"nbval-ignore-output", "nbval-skip", "raises-exception"}
@@ -48,7 +48,7 @@ def texts(outputs):
 
 
 def test_the_course_has_its_notebooks():
-    assert NAMES == ["01_data", "02_model", "03_ablation", "04_training"]
+    assert NAMES == ["01_data", "02_model", "03_ablation", "04_training", "08_published_numbers"]
 
 
 def test_outputs_are_of_one_execution_in_order(code):
@@ -165,6 +165,7 @@ def test_each_of_the_course_s_definitions_is_taught_somewhere():
         "vae_helpers.models.VAE",
         "vae_helpers.training.train_step",
         "vae_helpers.training.train_epoch",
+        "vae_helpers.evaluation.log_weights",
     }
 
 
@@ -176,7 +177,7 @@ def test_the_committed_results_are_those_of_the_full_profile(name, results):
 
 
 def test_every_banded_number_has_a_band_in_both_profiles_no_wider_than_its_cap(name, results):
-    entries = tomllib.loads((PROJECT / "report" / "bands.toml").read_text())[name]
+    entries = tomllib.loads((PROJECT / "report" / "bands.toml").read_text()).get(name, {})
     banded = {key for key, entry in results["values"].items() if entry["kind"] == "banded"}
     assert set(entries) == banded
     for entry in entries.values():
@@ -184,6 +185,23 @@ def test_every_banded_number_has_a_band_in_both_profiles_no_wider_than_its_cap(n
             band = entry[profile]
             assert band["n"] >= 5
             assert 0 < band["high"] - band["low"] <= band["cap"] * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "test_loss_last",
+        "rate",
+        "distortion",
+        "fcd_last",
+        "coverage_last",
+        "minus_bound_dynamic_last",
+    ],
+)
+def test_the_published_seed_lies_where_the_seeds_of_the_committed_study_predict(metric):
+    results = json.loads((PROJECT / "report" / "results" / "04_training.json").read_text())
+    low, high = bands.prediction_interval(studies.read("beta").values(metric, {"beta": 1.0}))
+    assert low <= results["values"][metric]["value"] <= high
 
 
 def test_every_figure_of_the_results_is_in_the_figures_folder(results):

@@ -18,6 +18,7 @@ import time
 import nbformat
 import psutil
 import pytest
+from distributed import Client
 
 from vae_helpers import PROJECT, course, studies
 from vae_helpers.parameters import ParameterError
@@ -27,10 +28,10 @@ CORES = len(os.sched_getaffinity(0))
 TEN_CELLS = ("-g", "seed", "1", "2", "3", "4", "5", "-g", "beta", "0", "1")
 
 TOY = (
-    "seed: int = 0  # of nothing\nbeta: float = 1.0  # luck: 13, 14 and 15 have none",
+    "seed: int = 0  # of nothing\nbeta: float = 1.0  # 13, 14, 15: no luck; 16: needs company",
     'from vae_helpers.claims import begin\n\nlesson = begin("01_toy", seed=seed, beta=beta)',
     """
-import os, signal, time
+import glob, os, signal, time
 
 with open("ran.log", "a") as log:
     print(seed, beta, os.getppid(), os.environ["OMP_NUM_THREADS"], file=log)
@@ -40,6 +41,12 @@ if beta == 14:
     os._exit(3)
 if beta == 15:
     os.kill(os.getppid(), signal.SIGKILL)
+if beta == 16:
+    open(f"here-{seed}", "w").close()
+    until = time.monotonic() + 60
+    while len(glob.glob("here-*")) < 2:
+        assert time.monotonic() < until, "alone"
+        time.sleep(0.1)
 time.sleep(0.3)
 lesson.record("square", seed**2)
 lesson.record("kind", "odd" if seed % 2 else "even")
@@ -104,7 +111,7 @@ def command(project, *arguments):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with start(project, "vae_helpers", *arguments, **pipes) as process:
         try:
-            out, err = process.communicate(timeout=300)
+            out, err = process.communicate(timeout=600)
         finally:
             process.kill()
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
@@ -332,7 +339,7 @@ def test_one_worker_has_all_cores_and_writes_where_the_committed_studies_are(pro
     assert all(cell["measured"]["clock"] > 1e9 for cell in found["cells"])
 
 
-def test_a_study_runs_on_the_workers_of_a_scheduler(project, tmp_path, uninterrupted):
+def test_a_study_runs_on_all_workers_of_a_scheduler_at_once(project, tmp_path, uninterrupted):
     executed(project, forget=True)
     file = tmp_path / "scheduler.json"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -347,19 +354,23 @@ def test_a_study_runs_on_the_workers_of_a_scheduler(project, tmp_path, uninterru
         while not file.exists() and time.monotonic() < until:
             time.sleep(0.1)
         address = json.loads(file.read_text())["address"]
-        done = command(
-            project, "study", "01", *TEN_CELLS, "--scheduler", address, "--output", tmp_path / "it"
-        )
+        with Client(address, timeout=60) as client:
+            client.wait_for_workers(2, timeout=60)
+        there = ("--scheduler", address, "--output", tmp_path / "it")
+        done = command(project, "study", "01", *TEN_CELLS, *there)
+        assert done.returncode == 0, done.stderr
+        cells = executed(project)
+        shutil.copy(tmp_path / "it" / "table.csv", tmp_path / "ten.csv")
+        together = command(project, "study", "01", "-g", "seed", 1, 2, "-p", "beta", 16, *there)
     finally:
         for process in reversed(started):
             process.kill()
             process.wait(timeout=20)
-    assert done.returncode == 0, done.stderr
-    cells = executed(project)
+    assert together.returncode == 0, together.stderr
     assert len({cell[:2] for cell in cells}) == len(cells) == 10
     assert {cell[2] for cell in cells} == {str(worker.pid) for worker in workers}
     assert {cell[3] for cell in cells} == {"1"}
-    assert (tmp_path / "it" / "table.csv").read_bytes() == uninterrupted
+    assert (tmp_path / "ten.csv").read_bytes() == uninterrupted
 
 
 def test_a_worker_with_other_code_says_so_and_runs_nothing(monkeypatch):

@@ -480,6 +480,8 @@ def _client(scheduler: str | None, workers: int) -> Iterator[Client]:
                 n_workers=workers,
                 threads_per_worker=1,
                 dashboard_address=None,
+                # its web server starts all the same: not at 8787, where another may be
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
                 memory_limit=0,  # a worker is small, its kernels are not counted
                 silence_logs=logging.CRITICAL,
             )
