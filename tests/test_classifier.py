@@ -226,6 +226,7 @@ def test_shifts_depend_on_seed_and_epoch(few, monkeypatch):
     for seed, epoch in ((0, 1), (0, 1), (0, 2), (1, 1)):
         config = ClassifierConfig(seed=seed)
         classifier.train_epoch(model, optimizer, few.first(10, 1), config=config, epoch=epoch)
+    assert len(seen) == 4
     first, again, later, other = seen
     assert torch.equal(first, again)
     assert not torch.equal(first, later)

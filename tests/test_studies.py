@@ -95,6 +95,14 @@ def project(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _interrupts_arrive():
+    """A shell starts background jobs with Ctrl-C ignored, which their children would inherit."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def start(project, module, *arguments, **options):
     """A process of the small project, in a session and so in a process group of its own."""
     return subprocess.Popen(
