@@ -110,3 +110,99 @@ def hidden_layers(widths: Sequence[int], activation: type[nn.Module]) -> nn.Sequ
     for fan_in, fan_out in pairwise(widths):
         layers += [nn.Linear(fan_in, fan_out), activation()]
     return nn.Sequential(*layers)
+
+
+class Generator(nn.Module):
+    """Noise to images: the VAE's decoder by its sizes, 20-200-400-784, without an encoder.
+
+    Args:
+        hidden_dims: widths of the hidden layers, from the noise to the image.
+        latent_dim: D, how many numbers an image is made of.
+        output_dim: pixels of an image.
+        batch_norm: normalise every hidden unit over the mini-batch before its activation.
+        slope: of the leaky ReLU below zero; 0 is the ReLU.
+    """
+
+    def __init__(
+        self,
+        hidden_dims: Sequence[int] = (200, 400),
+        latent_dim: int = 20,
+        output_dim: int = 784,
+        *,
+        batch_norm: bool = True,
+        slope: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in pairwise([latent_dim, *hidden_dims]):
+            layers += [nn.Linear(fan_in, fan_out)]
+            layers += [nn.BatchNorm1d(fan_out)] if batch_norm else []
+            layers += [nn.LeakyReLU(slope)]
+        self.hidden = nn.Sequential(*layers)
+        self.to_logits = nn.Linear([latent_dim, *hidden_dims][-1], output_dim)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """`z` `[B, D]` to images `[B, 784]` in (0, 1), which is what the discriminator looks at."""
+        return torch.sigmoid(self.to_logits(self.hidden(z)))
+
+
+class Discriminator(nn.Module):
+    """Images to one logit each: the VAE's encoder by its sizes, 784-400-200-1.
+
+    Args:
+        hidden_dims: widths of the hidden layers, from the image to the logit.
+        input_dim: numbers in what is judged.
+        dropout: share of the hidden units that are left out at random in training.
+        slope: of the leaky ReLU below zero; 0 is the ReLU.
+    """
+
+    def __init__(
+        self,
+        hidden_dims: Sequence[int] = (400, 200),
+        input_dim: int = 784,
+        *,
+        dropout: float = 0.3,
+        slope: float = 0.2,
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in pairwise([input_dim, *hidden_dims]):
+            layers += [nn.Linear(fan_in, fan_out), nn.LeakyReLU(slope), nn.Dropout(dropout)]
+        self.hidden = nn.Sequential(*layers)
+        self.to_logit = nn.Linear([input_dim, *hidden_dims][-1], 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` `[B, 784]` to logits `[B]`; `sigmoid(logit)` is D(x), the belief that x is real."""
+        logit: Tensor = self.to_logit(self.hidden(x))
+        return logit.squeeze(dim=1)
+
+
+class GAN(nn.Module):
+    """A generator and the discriminator that it is trained against."""
+
+    def __init__(self, generator: Generator, discriminator: Discriminator) -> None:
+        super().__init__()
+        self.generator = generator
+        self.discriminator = discriminator
+
+    @torch.no_grad()
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """`n` images `[n, 784]` in (0, 1), decoded from z drawn from N(0, I).
+
+        The generator works in evaluation mode meanwhile: with the statistics of a mini-batch an
+        image would depend on the others that are drawn with it.
+
+        Args:
+            n: how many.
+            generator: draws z, on its own device, so that the same noise can be used again.
+        """
+        weight = self.generator.to_logits.weight
+        drawn_on = weight.device if generator is None else generator.device
+        z = torch.randn(n, self.generator.latent_dim, generator=generator, device=drawn_on)
+        was_training = self.generator.training
+        try:
+            images: Tensor = self.generator.eval()(z.to(weight.device))
+        finally:
+            self.generator.train(was_training)
+        return images

@@ -57,6 +57,17 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Flag:
+    """Yes or no."""
+
+    def check(self, name: str, value: Any) -> bool:
+        """The truth value, or a `ParameterError`."""
+        if not isinstance(value, bool):
+            raise ParameterError(f"{name}: expected True or False, got {value!r}")
+        return value
+
+
+@dataclass(frozen=True)
 class Several:
     """One or more numbers, each of them as `each` says."""
 
@@ -69,13 +80,18 @@ class Several:
         return tuple(self.each.check(f"{name}[{i}]", item) for i, item in enumerate(value))
 
 
-Rule = Number | Choice | Several
+Rule = Number | Choice | Flag | Several
 
 RULES: Mapping[str, Rule] = {
     "epochs": Number(int, 1, 10_000),
     "batch_size": Number(int, 1, 60_000),
     "learning_rate": Number(float, 1e-8, 10.0),
     "beta": Number(float, 0.0, 1e6),
+    "beta1": Number(float, 0.0, 0.9999),
+    "batch_norm": Flag(),
+    "slope": Number(float, 0.0, 1.0),
+    "dropout": Number(float, 0.0, 0.95),
+    "real_label": Number(float, 0.5, 1.0),
     "latent_dim": Number(int, 1, 1_000),
     "hidden_dims": Several(Number(int, 1, 10_000)),
     "activation": Choice(("relu", "tanh", "sigmoid")),
@@ -84,8 +100,10 @@ RULES: Mapping[str, Rule] = {
     "dataset": Choice(("MNIST", "FashionMNIST")),
     "binarize": Choice(("none", "dynamic")),
     "compare_epochs": Number(int, 1, 1_000),
+    "model": Choice(("vae", "gan")),
     "device": Choice(("auto", "cpu", "cuda")),
     "train_images": Number(int, 1, 60_000),
+    "held_out_images": Number(int, 0, 59_999),
     "test_images": Number(int, 1, 10_000),
     "generated_images": Number(int, 10, 10_000),
     "likelihood_images": Number(int, 1, 10_000),

@@ -36,6 +36,8 @@ from vae_helpers.progress import Progress
 
 RUNS = PROJECT / "runs"
 SNAPSHOT_EPOCHS = (1, 2, 5, 10, 15, 20, 30)
+CURVE_EPOCHS = (*range(1, 11), 12, 15, 20, 25, 30)
+"""Enough for a curve of sample quality over the epochs."""
 
 History = list[dict[str, float]]
 StateDict = dict[str, Any]
