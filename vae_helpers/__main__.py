@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from vae_helpers import course, studies
+from vae_helpers import course, study_runs
 from vae_helpers.claims import BUILD
 from vae_helpers.parameters import ParameterError
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif options.command == "refresh":
             course.refresh()
         elif options.command == "study":
-            plan = studies.plan(
+            plan = study_runs.plan(
                 options.notebook,
                 _grid(options.grid),
                 dict(options.parameter),
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             return int(_run_studies([plan], options) > 0)
         elif options.command == "studies":
-            return int(_run_studies(studies.committed(options.names), options, publish=True) > 0)
+            return int(_run_studies(study_runs.committed(options.names), options, publish=True) > 0)
         elif options.command == "ruler":
             return _train_ruler()
         else:
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ParameterError as error:
         print(f"refused, nothing was run: {error}", file=sys.stderr)
         return 2
-    except (course.NotebookFailedError, studies.SchedulerLostError) as error:
+    except (course.NotebookFailedError, study_runs.SchedulerLostError) as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -75,14 +75,14 @@ def _train_ruler() -> int:
 
 
 def _run_studies(
-    plans: Iterable[studies.Plan], options: argparse.Namespace, *, publish: bool = False
+    plans: Iterable[study_runs.Plan], options: argparse.Namespace, *, publish: bool = False
 ) -> int:
     """The number of cells that failed."""
     failed = 0
     for plan in plans:
-        failed += studies.run(plan, scheduler=options.scheduler, workers=options.workers)
+        failed += study_runs.run(plan, scheduler=options.scheduler, workers=options.workers)
         if publish:
-            studies.publish(plan)
+            study_runs.publish(plan)
     if failed:
         print(f"{failed} cells failed; the same command runs them again", file=sys.stderr)
     return failed

@@ -165,7 +165,7 @@ def refresh() -> None:
     for kind in ("results", "figures"):
         (PUBLISHED / kind).mkdir(parents=True, exist_ok=True)
         for old in (PUBLISHED / kind).iterdir():
-            if old.is_file():  # report/results/studies/ is made by `studies`, in hours
+            if old.is_file():  # report/results/studies/ is made by `study_runs`, in hours
                 old.unlink()
     for execution in executions:
         _publish_notebook(execution)
