@@ -34,10 +34,13 @@ PROJECT = Path(__file__).resolve().parent.parent
 COPIED = ("vae_helpers", "tests", "notebooks", "report")
 TRAINING_TESTS = ("test_objective", "test_models", "test_training", "test_data")
 TESTS = {
+    "vae_helpers/adversarial.py": ("test_adversarial",),
     "vae_helpers/evaluation.py": ("test_evaluation",),
     "vae_helpers/sample_quality.py": ("test_sample_quality",),
 }
 """The tests of a file; those of training for all others."""
+ASSERTIONS = ("assert", "AssertionError", "Failed: DID NOT RAISE")
+"""How the message begins when a test has found what it was looking for."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +210,86 @@ MISTAKES = (
         "torch.cdist(part, references).argmin(dim=1)",
         "torch.cdist(part, references).argmax(dim=1)",
     ),
+    Mistake(
+        "sets of unequal size compared",
+        "vae_helpers/sample_quality.py",
+        "if features.shape != reference.shape or features.ndim != 2",
+        "if features.ndim != 2",
+    ),
+    Mistake(
+        "labels flipped",
+        "vae_helpers/objective.py",
+        'F.binary_cross_entropy_with_logits(real, labels, reduction="none") + F.softplus(fake)',
+        'F.binary_cross_entropy_with_logits(fake, labels, reduction="none") + F.softplus(real)',
+    ),
+    Mistake(
+        "labels smoothed on both sides",
+        "vae_helpers/objective.py",
+        'reduction="none") + F.softplus(fake)',
+        'reduction="none") + F.softplus(fake) - (1 - real_label) * fake',
+    ),
+    Mistake(
+        "generator's loss upside down",
+        "vae_helpers/objective.py",
+        "return F.softplus(-fake)",
+        "return F.softplus(fake)",
+    ),
+    Mistake(
+        "images through two sigmoids",
+        "vae_helpers/models.py",
+        "return torch.sigmoid(self.to_logits(self.hidden(z)))",
+        "return torch.sigmoid(torch.sigmoid(self.to_logits(self.hidden(z))))",
+    ),
+    Mistake(
+        "sigmoid in the discriminator",
+        "vae_helpers/models.py",
+        "return logit.squeeze(dim=1)",
+        "return torch.sigmoid(logit.squeeze(dim=1))",
+    ),
+    Mistake(
+        "sampling in training mode",
+        "vae_helpers/models.py",
+        "self.generator.eval()(z.to(weight.device))",
+        "self.generator.train()(z.to(weight.device))",
+    ),
+    Mistake(
+        "generated images not detached",
+        "vae_helpers/adversarial.py",
+        "discriminator(fake.detach())",
+        "discriminator(fake)",
+    ),
+    Mistake(
+        "gradients in the discriminator",
+        "vae_helpers/adversarial.py",
+        "loss.mean().backward(inputs=list(generator.parameters()))",
+        "loss.mean().backward()",
+    ),
+    Mistake(
+        "mean of unequal batches",
+        "vae_helpers/adversarial.py",
+        "sums += torch.stack(step).sum(dim=1)  # sums, not means: the last batch is smaller\n"
+        "    return Step(*(sums / len(images)).cpu())",
+        "sums += torch.stack(step).mean(dim=1)\n"
+        "    return Step(*(sums / -(-len(images) // config.batch_size)).cpu())",
+    ),
+    Mistake(
+        "dropout not seeded",
+        "vae_helpers/adversarial.py",
+        'torch.manual_seed(generator(seed, "dropout", epoch=epoch).initial_seed())',
+        "pass",
+    ),
+    Mistake(
+        "one optimiser forgotten",
+        "vae_helpers/adversarial.py",
+        'own.load_state_dict(state["optimizers"][name])',
+        'own.load_state_dict(state["optimizers"][name]) if name == "generator" else None',
+    ),
+    Mistake(
+        "dropout after training",
+        "vae_helpers/adversarial.py",
+        "return Fit(state.model.eval(), run.history, run.weights)",
+        "return Fit(state.model, run.history, run.weights)",
+    ),
 )
 
 
@@ -292,9 +375,7 @@ def verdict(mistake: Mistake) -> tuple[bool, str]:
         copy_project(copy)
         notebooks = plant(mistake, copy)
         failed, _ = failures(copy, TESTS.get(mistake.file, TRAINING_TESTS))
-    caught = [
-        name for name, says in failed.items() if says.startswith(("assert", "AssertionError"))
-    ]
+    caught = [name for name, says in failed.items() if says.startswith(ASSERTIONS)]
     if caught:
         outcome = f"caught by {caught[0]}"
     elif failed:

@@ -1,4 +1,4 @@
-"""The autoencoder against the study's network, written out here a second time."""
+"""The networks against others that are written out here a second time."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from vae_helpers.models import VAE
+from vae_helpers.models import GAN, VAE, Discriminator, Generator
 
 
 class StudyNetwork(nn.Module):
@@ -165,3 +165,176 @@ def test_given_noise_or_generator_leaves_the_global_generator_untouched(vae, x):
     vae.sample(4, torch.Generator().manual_seed(1))
     vae(x, torch.randn(6, 20, generator=torch.Generator().manual_seed(1)))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+# The generator and the discriminator
+
+
+def by_hand(network, x, slope, *, statistics=None):
+    """Two hidden layers with leaky ReLU, in double precision, up to the last layer's outputs.
+
+    `statistics` are the running means and variances of batch normalisation, layer by layer.
+    """
+    weights = iter([parameter.detach().double() for parameter in network.parameters()])
+    h = x.double()
+    for layer in range(2):
+        h = h @ next(weights).T + next(weights)
+        if statistics:
+            mean, variance = (numbers.double() for numbers in statistics[layer])
+            h = (h - mean) / torch.sqrt(variance + 1e-5) * next(weights) + next(weights)
+        h = torch.where(h > 0, h, slope * h)
+    return h @ next(weights).T + next(weights)
+
+
+def normalised(network):
+    """Give batch normalisation statistics and weights as after some training, and return these."""
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm1d)]
+    with torch.no_grad():
+        for layer in layers:
+            layer.running_mean.copy_(torch.randn(layer.num_features))
+            layer.running_var.copy_(0.1 + torch.rand(layer.num_features))
+            layer.weight.copy_(torch.randn(layer.num_features))
+            layer.bias.copy_(torch.randn(layer.num_features))
+    return [(layer.running_mean.clone(), layer.running_var.clone()) for layer in layers]
+
+
+def test_generator_has_the_sizes_of_the_decoder():
+    weights = 20 * 200 + 200 + 200 * 400 + 400 + 400 * 784 + 784
+    sizes = {flag: Generator(batch_norm=flag).parameters() for flag in (False, True)}
+    counts = {flag: sum(p.numel() for p in own) for flag, own in sizes.items()}
+    assert counts == {False: weights, True: weights + 2 * 200 + 2 * 400}
+    linear = [layer for layer in Generator().modules() if isinstance(layer, nn.Linear)]
+    assert [(layer.in_features, layer.out_features) for layer in linear] == [
+        (20, 200),
+        (200, 400),
+        (400, 784),
+    ]
+
+
+def test_discriminator_has_the_sizes_of_the_encoder():
+    network = Discriminator()
+    count = sum(parameter.numel() for parameter in network.parameters())
+    assert count == 784 * 400 + 400 + 400 * 200 + 200 + 200 + 1
+    linear = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    assert [(layer.in_features, layer.out_features) for layer in linear] == [
+        (784, 400),
+        (400, 200),
+        (200, 1),
+    ]
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.2])
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_generator_s_images_are_those_computed_by_hand(batch_norm, slope):
+    network = Generator((9, 7), 3, batch_norm=batch_norm, slope=slope)
+    statistics = normalised(network)
+    with torch.no_grad():
+        network.to_logits.weight.mul_(10)  # images with black and white in them
+    z = torch.randn(6, 3)
+    expected = torch.sigmoid(by_hand(network, z, slope, statistics=statistics))
+    images = network.eval()(z)
+    assert images.shape == (6, 784)
+    torch.testing.assert_close(images.double(), expected, rtol=1e-5, atol=1e-6)
+    assert images.min() < 0.2
+    assert images.max() > 0.8
+    assert (images > 0).all()
+    assert (images < 1).all()
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.2])
+def test_discriminator_s_logits_are_those_computed_by_hand_without_a_sigmoid(slope, x):
+    network = Discriminator((9, 7), slope=slope).eval()
+    with torch.no_grad():
+        network.to_logit.weight.mul_(100)
+        x = torch.cat([10 * x, -10 * x])
+        logits = network(x)
+    assert logits.shape == (12,)
+    expected = by_hand(network, x, slope)[:, 0]
+    torch.testing.assert_close(logits.double(), expected, rtol=1e-4, atol=1e-3)
+    assert logits.min() < -1
+    assert logits.max() > 1
+
+
+def test_logit_of_one_image_is_still_a_vector():
+    assert Discriminator((5,))(torch.rand(1, 784)).shape == (1,)
+
+
+@torch.no_grad()
+def test_dropout_leaves_units_out_in_training_alone():
+    network, x = Discriminator(dropout=0.5), torch.rand(1, 784).expand(2_000, 784)
+    hidden = network.hidden(x[:200])
+    # Of the last hidden layer half the units are zero, and the others twice as large.
+    assert (hidden == 0).double().mean() == pytest.approx(0.5, abs=0.02)
+    assert network(x).std() > 1e-3
+    logits = network.eval()(x)
+    torch.testing.assert_close(logits, logits[:1].expand(2_000))
+    assert Discriminator(dropout=0.0)(x).std() < 1e-6
+
+
+@pytest.fixture
+def gan():
+    """A small GAN as after some training. Noise of 16 numbers is drawn image by image."""
+    model = GAN(Generator((9, 7), 16), Discriminator((9, 7)))
+    normalised(model.generator)
+    return model.eval()
+
+
+def drawn(gan, n, seed=5):
+    return gan.sample(n, torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_gan_samples_with_the_running_statistics_and_leaves_mode_and_statistics(gan, training):
+    gan.train(training)
+    before = {name: numbers.clone() for name, numbers in gan.state_dict().items()}
+    layers = [gan.generator.hidden[1], gan.generator.hidden[4]]
+    statistics = [(layer.running_mean.clone(), layer.running_var.clone()) for layer in layers]
+    images = drawn(gan, 8)
+    z = torch.randn(8, 16, generator=torch.Generator().manual_seed(5))
+    expected = torch.sigmoid(by_hand(gan.generator, z, 0.2, statistics=statistics))
+    torch.testing.assert_close(images.double(), expected, rtol=1e-5, atol=1e-6)
+    assert all(module.training is training for module in gan.modules())
+    torch.testing.assert_close(dict(gan.state_dict()), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_an_image_alone_is_the_image_that_it_is_in_company(gan, training):
+    gan.train(training)
+    company = drawn(gan, 8)
+    torch.testing.assert_close(drawn(gan, 4), company[:4])
+    torch.testing.assert_close(drawn(gan, 1), company[:1])
+
+
+def test_mode_of_the_generator_is_restored_when_sampling_fails(gan):
+    gan.train()
+    with pytest.raises(RuntimeError):
+        gan.sample(-1)
+    gan.generator.latent_dim = 17
+    with pytest.raises(RuntimeError):
+        gan.sample(4)
+    assert gan.generator.training
+
+
+@pytest.mark.parametrize("n", [1, 7])
+def test_gan_s_samples_are_as_many_as_asked_for_grey_and_without_a_gradient(gan, n):
+    images = gan.sample(n)
+    assert images.shape == (n, 784)
+    assert images.min() > 0
+    assert images.max() < 1
+    assert not images.requires_grad
+
+
+def test_same_generator_state_gives_the_same_samples_of_the_gan(gan):
+    before = torch.get_rng_state()
+    assert torch.equal(drawn(gan, 4, seed=1), drawn(gan, 4, seed=1))
+    assert not torch.equal(drawn(gan, 4, seed=1), drawn(gan, 4, seed=2))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_noise_of_the_samples_is_drawn_where_the_generator_is(gan):
+    generator = torch.Generator("cpu").manual_seed(1)
+    before = generator.get_state()
+    images = gan.to("meta").sample(4, generator)  # a device without numbers
+    assert images.device.type == "meta"
+    assert images.shape == (4, 784)
+    assert not torch.equal(generator.get_state(), before)

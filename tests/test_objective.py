@@ -120,3 +120,96 @@ def test_gradient_of_kl_pulls_mu_and_logvar_to_zero(gaussians):
     objective.kl(mu, logvar).sum().backward()
     torch.testing.assert_close(mu.grad, mu.detach())
     torch.testing.assert_close(logvar.grad, (logvar.detach().exp() - 1) / 2)
+
+
+LOGITS = torch.tensor([-4.0, -1.0, -0.2, 0.0, 0.3, 2.0, 5.0], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("real_label", [1.0, 0.9, 0.5])
+def test_discriminator_s_loss_is_the_cross_entropy_of_telling_real_from_generated(real_label):
+    real, fake = LOGITS, LOGITS.flip(0) + 0.1
+    d_real, d_fake = 1 / (1 + torch.exp(-real)), 1 / (1 + torch.exp(-fake))
+    expected = -real_label * torch.log(d_real) - (1 - real_label) * torch.log(1 - d_real)
+    expected = expected - torch.log(1 - d_fake)
+    loss = objective.discriminator_loss(real, fake, real_label=real_label)
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_discriminator_s_label_of_real_images_is_one_unless_another_is_asked_for():
+    loss = objective.discriminator_loss(LOGITS, LOGITS)
+    explicit = objective.discriminator_loss(LOGITS, LOGITS, real_label=1.0)
+    assert torch.equal(loss, explicit)
+    assert not torch.equal(loss, objective.discriminator_loss(LOGITS, LOGITS, real_label=0.9))
+
+
+def test_generator_s_loss_is_minus_the_log_of_the_belief_in_its_images():
+    expected = -torch.log(1 / (1 + torch.exp(-LOGITS)))
+    torch.testing.assert_close(objective.generator_loss(LOGITS), expected, rtol=1e-12, atol=0)
+
+
+def test_losses_of_a_discriminator_that_guesses_are_log_four_and_log_two():
+    zero = torch.zeros(3)
+    for real_label in (1.0, 0.9):
+        loss = objective.discriminator_loss(zero, zero, real_label=real_label)
+        torch.testing.assert_close(loss, torch.full((3,), math.log(4)))
+    torch.testing.assert_close(objective.generator_loss(zero), torch.full((3,), math.log(2)))
+
+
+@pytest.mark.parametrize("real_label", [1.0, 0.9])
+@pytest.mark.parametrize(("real", "fake"), [(1e3, -1e3), (-1e3, 1e3), (1e3, 1e3), (-1e3, -1e3)])
+def test_adversarial_losses_are_finite_and_right_for_large_logits(real, fake, real_label):
+    real, fake = (torch.full((2,), logit, requires_grad=True) for logit in (real, fake))
+    loss = objective.discriminator_loss(real, fake, real_label=real_label)
+    # softplus(l) is max(l, 0) up to exp(-|l|)
+    expected = real.relu() - real_label * real + fake.relu()
+    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=1e-4)
+    torch.testing.assert_close(objective.generator_loss(fake), (-fake).relu())
+    (loss + objective.generator_loss(fake)).sum().backward()
+    assert real.grad.isfinite().all()
+    assert fake.grad.isfinite().all()
+
+
+def test_adversarial_losses_are_one_value_per_image_and_never_negative():
+    real, fake = 5 * torch.randn(9), 5 * torch.randn(9)
+    for loss in (
+        objective.discriminator_loss(real, fake),
+        objective.discriminator_loss(real, fake, real_label=0.9),
+        objective.generator_loss(fake),
+    ):
+        assert loss.shape == (9,)
+        assert (loss >= 0).all()
+
+
+def test_discriminator_and_generator_pull_the_logits_of_generated_images_apart():
+    real, fake = LOGITS.clone().requires_grad_(), LOGITS.clone().requires_grad_()
+    of_real, of_fake = torch.autograd.grad(
+        objective.discriminator_loss(real, fake).sum(), (real, fake)
+    )
+    (of_generator,) = torch.autograd.grad(objective.generator_loss(fake).sum(), fake)
+    belief = 1 / (1 + torch.exp(-LOGITS))
+    torch.testing.assert_close(of_real, belief - 1)  # downhill is up
+    torch.testing.assert_close(of_fake, belief)  # downhill is down
+    torch.testing.assert_close(of_generator, belief - 1)  # steepest where D(G(z)) is near 0
+
+
+@pytest.mark.parametrize("real_label", [1.0, 0.9])
+@pytest.mark.parametrize(("p", "g"), [(1, 1), (3, 1), (2, 7)])
+def test_best_belief_is_the_share_of_real_images_times_their_label(p, g, real_label):
+    """Goodfellow et al. 2014, proposition 1; with a label Salimans et al. 2016, section 3.4."""
+
+    def loss(logit):
+        """Of an image that is drawn with weight p from the data and g from the generator."""
+        sure = torch.full_like(logit, 1e3)
+        real = objective.discriminator_loss(logit, -sure, real_label=real_label)
+        fake = objective.discriminator_loss(sure, logit)
+        return p * real + g * fake
+
+    share = real_label * p / (p + g)
+    best = torch.tensor([math.log(share / (1 - share))], dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(loss(best).sum(), best)
+    torch.testing.assert_close(slope, torch.zeros_like(slope))
+    least = -(p + g) * (share * math.log(share) + (1 - share) * math.log(1 - share))
+    assert loss(best).item() == pytest.approx(least)
+    assert (loss(best.detach() + torch.cat([LOGITS[:3], LOGITS[4:]])) > least).all()
+    if real_label == 1:
+        assert best.item() == pytest.approx(math.log(p / g))

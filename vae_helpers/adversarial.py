@@ -21,7 +21,10 @@ from vae_helpers.training import resolve_device
 
 @dataclass(frozen=True)
 class GANConfig:
-    """Everything that shapes a run, apart from the images. The defaults are those that work.
+    """Everything that shapes a run, apart from the images.
+
+    The defaults of learning_rate, beta1 and dropout are the best of 24 trials on held-out training
+    images (the study `gan_search`).
 
     Attributes:
         epochs: full passes over the training images.
@@ -44,13 +47,13 @@ class GANConfig:
 
     epochs: int = 30
     batch_size: int = 128
-    learning_rate: float = 2e-4
+    learning_rate: float = 2e-3
     beta1: float = 0.5
     latent_dim: int = 20
     hidden_dims: tuple[int, ...] = (400, 200)
     batch_norm: bool = True
     slope: float = 0.2
-    dropout: float = 0.3
+    dropout: float = 0.0
     real_label: float = 1.0
     seed: int = 0
     dataset: str = "MNIST"

@@ -121,6 +121,44 @@ def bench_studies(*, workers: int) -> float:
         return time.perf_counter() - began
 
 
+def training_memory(kind: str, *, images: int = 12_800) -> float:
+    """By how much a process grows when it trains a network for an epoch, at its peak.
+
+    It is measured in a process of its own, from after the imports and the images.
+
+    Args:
+        kind: "VAE" or "GAN", with its default configuration.
+        images: of the epoch; random ones, their content does not matter.
+
+    Returns:
+        Megabytes (1e6 bytes): weights, gradients, the optimiser's moments and what a step holds.
+    """
+    command = [sys.executable, "-c", _TRAINING_MEMORY, kind, str(images)]
+    done = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True)
+    return float(done.stdout)
+
+
+_TRAINING_MEMORY = """
+import resource, sys
+import psutil, torch
+from vae_helpers import adversarial, training
+
+kind, n = sys.argv[1], int(sys.argv[2])
+images = torch.rand(n, 784)
+before = psutil.Process().memory_info().rss
+if kind == "VAE":
+    config, method = training.TrainConfig(device="cpu"), training
+    new = training.new_optimizer
+else:
+    config, method = adversarial.GANConfig(device="cpu"), adversarial
+    new = adversarial.new_optimizers
+model = method.new_model(config)
+method.train_epoch(model, new(config, model), images, config=config, epoch=1)
+unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - before) / 1e6)
+"""
+
+
 def main() -> None:
     """Run the rounds and print median, minimum and maximum of each, and the ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -7,7 +7,7 @@ caption and alt text. Nothing here draws random numbers or computes results.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from matplotlib.axes import Axes
@@ -382,4 +382,81 @@ def trade_off(points: Mapping[str, tuple[float, float]], *, x_label: str, y_labe
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     _plain(axes)
+    return figure
+
+
+def dots(
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    *,
+    log_x: Collection[str] = (),
+    references: Mapping[str, tuple[str, float]] | None = None,
+) -> Figure:
+    """Every single value as a dot, one line a group, in panels that share their groups.
+
+    Args:
+        panels: title to group to values; the groups are the same in every panel.
+        log_x: titles of the panels whose axis is logarithmic.
+        references: title to name and place of a grey vertical line.
+    """
+    groups = list(next(iter(panels.values())))
+    size = (4.2 * len(panels) + 1.2, 0.27 * len(groups) + 1.0)
+    figure = Figure(figsize=size, dpi=150, layout="constrained")
+    grid = _axes(figure, len(panels))
+    for i, (axes, (title, values)) in enumerate(zip(grid, panels.items(), strict=True)):
+        for line, group in enumerate(groups):
+            axes.axhline(line, color=GREY, linewidth=0.4, alpha=0.5)
+            height = [line] * len(values[group])
+            axes.plot(values[group], height, "o", color=BLUE, alpha=0.7, markersize=5)
+        if title in log_x:
+            axes.set_xscale("log")
+        if references and title in references:
+            name, place = references[title]
+            axes.axvline(place, color=GREY, linewidth=0.8, linestyle="--")
+            axes.annotate(
+                name, (place, 1), (3, 2), va="bottom", fontsize=8, color=GREY,
+                xycoords=axes.get_xaxis_transform(), textcoords="offset points",
+            )  # fmt: skip
+        axes.set_yticks(range(len(groups)), groups if i == 0 else [""] * len(groups))
+        axes.set_ylim(len(groups) - 0.5, -0.5)
+        axes.set_xlabel(title)
+        _plain(axes)
+    return figure
+
+
+def curves_by_seed(
+    panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[Sequence[float]]]]],
+    *,
+    y_label: str,
+    references: Mapping[str, float] | None = None,
+) -> Figure:
+    """Thin curves, one a run, in one colour for all runs of a kind; both axes logarithmic.
+
+    Args:
+        panels: label of the x axis to kinds; a kind is its name, its x values, and the y values of
+            each run.
+        y_label: with units; it stands at the first panel.
+        references: name to height of grey horizontal lines in every panel.
+    """
+    figure = Figure(figsize=(4.2 * max(len(panels), 1.4), 3.6), dpi=150, layout="constrained")
+    grid = _axes(figure, len(panels))
+    for i, (axes, (x_label, kinds)) in enumerate(zip(grid, panels.items(), strict=True)):
+        for j, (name, (x, curves)) in enumerate(kinds.items()):
+            for run, y in enumerate(curves):
+                axes.plot(
+                    x, y, color=COLOURS[j], linestyle=STYLES[j], linewidth=1.1, alpha=0.75,
+                    label=None if run else name,
+                )  # fmt: skip
+        for name, level in (references or {}).items():
+            axes.axhline(level, color=GREY, linewidth=0.8)
+            axes.annotate(
+                name, (0, level), (2, 2), va="bottom", fontsize=8, color=GREY,
+                xycoords=axes.get_yaxis_transform(), textcoords="offset points",
+            )  # fmt: skip
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel(x_label)
+        if i == 0:
+            axes.set_ylabel(y_label)
+            axes.legend(frameon=False, fontsize=9)
+        _plain(axes)
     return figure

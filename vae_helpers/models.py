@@ -162,7 +162,7 @@ class Discriminator(nn.Module):
         hidden_dims: Sequence[int] = (400, 200),
         input_dim: int = 784,
         *,
-        dropout: float = 0.3,
+        dropout: float = 0.0,
         slope: float = 0.2,
     ) -> None:
         super().__init__()

@@ -108,6 +108,7 @@ RULES: Mapping[str, Rule] = {
     "generated_images": Number(int, 10, 10_000),
     "likelihood_images": Number(int, 1, 10_000),
     "num_samples": Number(int, 1, 1_000_000),
+    "thorough": Flag(),
     "confidence": Number(float, 0.5, 0.9999),
 }
 """Every parameter of a configuration or of a notebook, by its name."""
