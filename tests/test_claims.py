@@ -143,6 +143,12 @@ def test_a_table_is_printed_for_nbval_to_compare_and_recorded_whole(course, caps
     assert entry["value"] == {"beta = 0": {"rate": [403.126, 20.5], "FCD": [1030.0, 9.0]}}
 
 
+def test_long_names_of_rows_do_not_push_their_numbers_out_of_the_columns(course, capsys):
+    rows = {name: {"FCD": (1.0, 0.1)} for name in ("plain", "label smoothing alone")}
+    begin("01_toy", epochs=30, seed=0).table("alone", rows)
+    assert len({len(line) for line in capsys.readouterr().out.splitlines()[-3:]}) == 1
+
+
 def test_a_number_that_is_not_finite_becomes_null_in_the_results(course):
     begin("01_toy", epochs=30, seed=0).measure("speed-up", math.nan, unit="")
     assert results(course, "full")["values"]["speed-up"]["value"] is None

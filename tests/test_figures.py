@@ -80,3 +80,30 @@ def test_an_axis_is_logarithmic_if_and_only_if_it_is_asked_for():
         figure = figures.lines(curve, x_label="x", y_label="y", log_x=log_x, log_y=log_y)
         axes = figure.axes[0]
         assert (axes.get_xscale() == "log", axes.get_yscale() == "log") == (log_x, log_y)
+
+
+def test_every_value_of_a_group_is_a_dot_on_its_line():
+    values = {"one": [1.0, 10.0], "two": [100.0, 1000.0]}
+    figure = figures.dots(
+        {"FCD": values, "entropy": values}, log_x=["FCD"], references={"entropy": ("failed", 1.5)}
+    )
+    left, right = figure.axes
+    dotted = [line for line in left.lines if line.get_marker() == "o"]
+    assert [line.get_xdata().tolist() for line in dotted] == list(values.values())
+    assert [set(line.get_ydata()) for line in dotted] == [{0}, {1}]
+    assert [text.get_text() for text in left.get_yticklabels()] == ["one", "two"]
+    assert left.get_ylim()[0] > left.get_ylim()[1]  # the first group is on top
+    assert (left.get_xscale(), right.get_xscale()) == ("log", "linear")
+    assert [text.get_text() for text in right.texts] == ["failed"]
+
+
+def test_runs_of_one_kind_share_a_colour_and_one_entry_of_the_legend():
+    kinds = {"VAE": ([1, 2], [[9.0, 8.0], [7.0, 6.0]]), "GAN": ([1, 2], [[5.0, 4.0]])}
+    figure = figures.curves_by_seed({"epochs": kinds}, y_label="FCD", references={"level": 5.0})
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["VAE", "GAN"]
+    heights = [list(line.get_ydata()) for line in axes.lines[:3]]
+    assert heights == [[9.0, 8.0], [7.0, 6.0], [5.0, 4.0]]
+    first, second, other = (line.get_color() for line in axes.lines[:3])
+    assert first == second != other
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")

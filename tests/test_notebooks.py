@@ -48,7 +48,16 @@ def texts(outputs):
 
 
 def test_the_course_has_its_notebooks():
-    assert NAMES == ["01_data", "02_model", "03_ablation", "04_training", "08_published_numbers"]
+    assert NAMES == [
+        "01_data",
+        "02_model",
+        "03_ablation",
+        "04_training",
+        "05_gan",
+        "06_vae_vs_gan",
+        "08_published_numbers",
+        "09_measured_run",
+    ]
 
 
 def test_outputs_are_of_one_execution_in_order(code):
@@ -166,6 +175,13 @@ def test_each_of_the_course_s_definitions_is_taught_somewhere():
         "vae_helpers.training.train_step",
         "vae_helpers.training.train_epoch",
         "vae_helpers.evaluation.log_weights",
+        "vae_helpers.objective.discriminator_loss",
+        "vae_helpers.objective.generator_loss",
+        "vae_helpers.models.Generator",
+        "vae_helpers.models.Discriminator",
+        "vae_helpers.adversarial.discriminator_step",
+        "vae_helpers.adversarial.generator_step",
+        "vae_helpers.adversarial.train_step",
     }
 
 

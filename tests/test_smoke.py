@@ -51,3 +51,15 @@ def test_a_plain_papermill_call_from_elsewhere_gets_a_folder_of_its_own(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["out.ipynb"]
     text = (tmp_path / "out.ipynb").read_text()
     assert "shown without a band" in text
+
+
+def test_another_seed_changes_the_live_numbers_of_the_comparison_and_only_them():
+    given = {"seed": 7}
+    (execution,) = course.plan(["06"], given, profile="smoke")
+    course.run([execution])
+    found = json.loads(execution.results.read_text())["values"]
+    published = PROJECT / "report" / "results" / "06_vae_vs_gan.json"
+    committed = json.loads(published.read_text())["values"]
+    for name, entry in found.items():
+        read_from_studies = entry["kind"] in ("exact", "table")
+        assert (entry["value"] == committed[name]["value"]) == read_from_studies, name
