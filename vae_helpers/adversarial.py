@@ -53,7 +53,7 @@ class GANConfig:
     hidden_dims: tuple[int, ...] = (400, 200)
     batch_norm: bool = True
     slope: float = 0.2
-    dropout: float = 0.0
+    dropout: float = 0.3
     real_label: float = 1.0
     seed: int = 0
     dataset: str = "MNIST"
