@@ -149,6 +149,13 @@ def test_long_names_of_rows_do_not_push_their_numbers_out_of_the_columns(course,
     assert len({len(line) for line in capsys.readouterr().out.splitlines()[-3:]}) == 1
 
 
+def test_wide_cells_stay_apart(course, capsys):
+    rows = {"plain": {"FCD": (2_582.0, 540.9), "KID": (171_784.3, 116_162.8)}}
+    begin("01_toy", epochs=30, seed=0).table("distance", rows, decimals=1)
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.split() == ["plain", "2582.0", "±", "540.9", "171784.3", "±", "116162.8"]
+
+
 def test_a_number_that_is_not_finite_becomes_null_in_the_results(course):
     begin("01_toy", epochs=30, seed=0).measure("speed-up", math.nan, unit="")
     assert results(course, "full")["values"]["speed-up"]["value"] is None

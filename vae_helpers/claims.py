@@ -157,12 +157,16 @@ class Lesson:
         """
         self._record(name, {row: dict(cells) for row, cells in rows.items()}, kind="table")
         columns = list(next(iter(rows.values())))
-        width = max(16, *(len(column) + 3 for column in columns))
+        lines = {
+            row: [f"{m:.{decimals}f} ± {half:.{decimals}f}" for m, half in cells.values()]
+            for row, cells in rows.items()
+        }
+        widest = max(len(cell) for line in lines.values() for cell in line)
+        width = max(16, widest + 1, *(len(column) + 3 for column in columns))
         margin = max(12, *map(len, rows))
         print(f"{name:<{margin}} " + "".join(f"{column:>{width}}" for column in columns))
-        for row, cells in rows.items():
-            shown = (f"{m:.{decimals}f} ± {half:.{decimals}f}" for m, half in cells.values())
-            print(f"{row:<{margin}} " + "".join(f"{cell:>{width}}" for cell in shown))
+        for row, line in lines.items():
+            print(f"{row:<{margin}} " + "".join(f"{cell:>{width}}" for cell in line))
 
     def show(self, figure: Figure, name: str, *, caption: str, alt: str) -> None:
         """Display a figure with its caption and keep it as PNG.
