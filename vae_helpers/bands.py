@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vae_helpers import PROJECT
+from vae_helpers.files import write_whole
 
 BANDS = PROJECT / "report" / "bands.toml"
 CONFIDENCE = 0.999
@@ -147,5 +148,5 @@ def write(
                 )
                 continue
             entry[profile].update(new)
-    path.write_text(tomlkit.dumps(document))
+    write_whole(path, tomlkit.dumps(document))
     return problems

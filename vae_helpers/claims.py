@@ -21,7 +21,6 @@ import hashlib
 import io
 import json
 import math
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from vae_helpers import PROJECT, bands, parameters
 from vae_helpers.bands import Band
+from vae_helpers.files import write_whole
 from vae_helpers.parameters import ParameterError, suggestion
 
 if TYPE_CHECKING:
@@ -187,8 +187,7 @@ class Lesson:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
         file = f"{self.notebook}_{name}.png"
-        (self.folder / "figures").mkdir(parents=True, exist_ok=True)
-        (self.folder / "figures" / file).write_bytes(buffer.getvalue())
+        write_whole(self.folder / "figures" / file, buffer.getvalue())
         self._figures[name] = {"file": file, "caption": caption, "alt": alt}
         self._save()
         picture = base64.b64encode(buffer.getvalue()).decode()
@@ -219,10 +218,7 @@ class Lesson:
             "figures": self._figures,
         }
         path = self.folder / "results" / f"{self.notebook}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-        os.replace(temporary, path)
+        write_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def begin(notebook: str, **given: Any) -> Lesson:

@@ -20,6 +20,7 @@ from torch import Tensor, nn, optim
 
 from vae_helpers import PROJECT, runs
 from vae_helpers.data import Digits, batches
+from vae_helpers.files import write_whole
 from vae_helpers.runs import StateDict
 from vae_helpers.seeds import generator
 
@@ -204,7 +205,7 @@ def accuracy(model: Classifier, images: Tensor, labels: Tensor) -> float:
 def write_weights(model: Classifier, path: Path = WEIGHTS) -> str:
     """Write a classifier's weights as safetensors and return their SHA-256."""
     content = save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
-    path.write_bytes(content)
+    write_whole(path, content)
     return hashlib.sha256(content).hexdigest()
 
 

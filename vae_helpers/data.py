@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
-import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,6 +20,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from vae_helpers import PROJECT
+from vae_helpers.files import write_whole
 
 MD5 = {
     "MNIST": {
@@ -250,7 +249,7 @@ def _verified_root(root: Path, dataset: str) -> Path:
                 continue
             content = _content(source)
             _check(content, source, expected)
-            _write_whole(target, content)
+            write_whole(target, content)
     return cache
 
 
@@ -273,15 +272,6 @@ def _check(content: bytes, source: Path, expected: str) -> None:
             f"{source}: expected MD5 {expected} of the unpacked bytes, found {found} "
             f"({len(content)} bytes); replace it by a fresh copy"
         )
-
-
-def _write_whole(target: Path, content: bytes) -> None:
-    """Write to a file beside `target`, then rename: a reader never sees half of it."""
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    os.chmod(temporary, 0o644)  # mkstemp lets only its owner read
-    os.replace(temporary, target)
 
 
 def _explain_missing(root: Path, raw: Path, missing: list[str]) -> str:

@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING, Any
 from vae_helpers import PROJECT, course, parameters
 from vae_helpers.claims import BUILD, defaults
 from vae_helpers.course import Execution, NotebookFailedError
+from vae_helpers.files import write_whole
 from vae_helpers.fingerprint import digest
 from vae_helpers.parameters import ParameterError, suggestion
 from vae_helpers.studies import PUBLISHED, STUDIES, StudyError
@@ -215,7 +216,7 @@ def run(plan: Plan, *, scheduler: str | None = None, workers: int | None = None)
         with _client(scheduler, workers) as client:
             threads = 1 if scheduler else threads_each(workers, cores=_cores())
             for cell, record in _run_cells(client, waiting, code=plan.code, threads=threads):
-                _write(plan.folder / "cells" / f"{cell.key}.json", _json(record))
+                write_whole(plan.folder / "cells" / f"{cell.key}.json", _json(record))
                 records[cell.key] = record
                 done += 1
                 took = "" if record["seconds"] is None else f" in {record['seconds']:.0f} s"
@@ -225,8 +226,8 @@ def run(plan: Plan, *, scheduler: str | None = None, workers: int | None = None)
                     print(f"{cell.label}: {record['error']}; see {where}", file=sys.stderr)
     ordered = [records[cell.key] for cell in plan.cells]
     arms = [cell.arm for cell in plan.cells if cell.arm is not None]
-    _write(plan.folder / "table.csv", table(ordered, arms))
-    _write(plan.folder / "provenance.json", _json(provenance(plan, ordered)))
+    write_whole(plan.folder / "table.csv", table(ordered, arms))
+    write_whole(plan.folder / "provenance.json", _json(provenance(plan, ordered)))
     print(f"study {plan.name}: {plan.folder / 'table.csv'}", flush=True)
     return sum(record["status"] != "finished" for record in ordered)
 
@@ -496,14 +497,6 @@ def _hash(content: Any) -> str:
 
 def _json(content: Any) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-
-
-def _write(path: Path, content: str) -> None:
-    """Write beside the target and rename, so that a kill leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.write_text(content)
-    os.replace(temporary, path)
 
 
 def _cores() -> int:
