@@ -13,6 +13,7 @@ from torch import Tensor, nn, optim
 
 from vae_helpers import models, objective, parameters, runs, training
 from vae_helpers.data import Digits, batches
+from vae_helpers.divergence import add_up
 from vae_helpers.models import GAN, Discriminator, Generator
 from vae_helpers.runs import SNAPSHOT_EPOCHS, StateDict
 from vae_helpers.seeds import generator
@@ -262,17 +263,20 @@ def train_epoch(
 
     Returns:
         The means over the N images of what the steps saw, as float64 numbers `[]`.
+
+    Raises:
+        DivergedError: one of them is not finite in some step; the message names it.
     """
     device = images.device
     model.train()
     noise = generator(config.seed, "noise", epoch=epoch, device=device)
     order = generator(config.seed, "order", epoch=epoch)
-    sums = torch.zeros(len(Step._fields), dtype=torch.float64, device=device)
+    sums = []
     with dropout_seed(config.seed, epoch, device):
         for x in batches(images, batch_size=config.batch_size, generator=order):
             step = train_step(model, optimizers, x, noise=noise, real_label=config.real_label)
-            sums += torch.stack(step).sum(dim=1)  # sums, not means: the last batch is smaller
-    return Step(*(sums / len(images)).cpu())
+            sums.append(torch.stack(step).sum(dim=1))  # not means: the last batch is smaller
+    return Step(*(add_up(sums, Step._fields, epoch=epoch) / len(images)).cpu())
 
 
 @contextmanager

@@ -14,20 +14,19 @@ from typing import Any
 
 
 class Progress:
-    """Counts from what is done already to `total`, as a context manager.
+    """Counts to `total`, as a context manager.
 
     Args:
         title: what is being done, shown before the count and left standing at the end; nothing
             is shown at all if None.
         total: how many steps there are.
-        done: how many of them need not be done again; they do not enter the estimate.
     """
 
-    def __init__(self, title: str | None, *, total: int, done: int = 0) -> None:
+    def __init__(self, title: str | None, *, total: int) -> None:
         self.title = title
         self.total = total
-        self.done = done
-        self._first = done
+        self.done = 0
+        self._first = 0
         self._began = 0.0
         self._handle: Any = None
 
@@ -38,6 +37,15 @@ class Progress:
 
             self._handle = display({"text/plain": self.title}, raw=True, display_id=True)
         return self
+
+    def skip(self, steps: int) -> None:
+        """Some steps turn out not to be needed; they do not enter the estimate."""
+        self.done += steps
+        self._first += steps
+
+    def note(self, text: str) -> None:
+        """Say something that is no step, such as what is being waited for."""
+        self._show(f"{self.title}: {text}")
 
     def step(self, note: str = "") -> None:
         """One more step is done; `note` is shown behind the time that is left."""

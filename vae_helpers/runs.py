@@ -22,7 +22,8 @@ import os
 import platform
 import textwrap
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +32,9 @@ from typing import Any, Protocol
 import torch
 from filelock import FileLock, Timeout
 
-from vae_helpers import PROJECT
+from vae_helpers import PROJECT, divergence
+from vae_helpers.divergence import DivergedError
+from vae_helpers.files import FileNotWrittenError, write_whole
 from vae_helpers.progress import Progress
 
 RUNS = PROJECT / "runs"
@@ -141,58 +144,106 @@ def continue_run(
 
     Raises:
         RunBusyError: the other process was not done after `wait_seconds`.
+        DivergedError: a number or weight is not finite; the epochs before it are kept.
+        FileNotWrittenError: the disk is full or the folder cannot be written to; the epochs whose
+            checkpoints were written are kept.
     """
     keep = {epoch for epoch in snapshot_epochs if epoch <= epochs} | {epochs}
-    if run_dir is None:
-        return _train(state, epochs, keep, folder=None, title=title)
-    folder = Path(run_dir) / what["key"]
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / "lock", timeout=wait_seconds):
+    with Progress(title, total=epochs) as progress:
+        if run_dir is None:
+            return _train(state, epochs, keep, folder=None, progress=progress)
+        folder = Path(run_dir) / what["key"]
+        with _alone(folder, wait_seconds, progress):
             _write_json(folder / "run.json", what)
-            return _train(state, epochs, keep, folder=folder, title=title)
+            return _train(state, epochs, keep, folder=folder, progress=progress)
+
+
+@contextmanager
+def _alone(folder: Path, wait_seconds: float, progress: Progress) -> Iterator[None]:
+    """Hold the lock of a run's folder, which is made if it is missing."""
+    lock = FileLock(folder / "lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            progress.note("waiting for another process that trains the same run")
+            lock.acquire(timeout=wait_seconds)
     except Timeout as error:
         raise RunBusyError(
             f"{folder}: expected a free run, but another process has been training it for "
             f"{wait_seconds:g} s; wait for it to end, or stop it"
         ) from error
+    except OSError as error:
+        raise FileNotWrittenError(
+            error.errno,
+            f"run_dir: expected a folder that can be written to, got {folder.parent}: "
+            f"{error.strerror}. Nothing was trained; take another folder, or None to keep nothing",
+        ) from error
+    try:
+        for left in folder.glob("*.tmp"):  # by a process that was killed while it wrote
+            left.unlink()
+        yield
+    finally:
+        lock.release()
 
 
 def _train(
-    state: State, epochs: int, keep: set[int], *, folder: Path | None, title: str | None
+    state: State, epochs: int, keep: set[int], *, folder: Path | None, progress: Progress
 ) -> Run:
-    run = Run()
     stored = _last_good_checkpoint(folder)
-    reached = len(stored["history"]) if stored else 0
-    kept = {
-        epoch: _load(_weights_path(folder, epoch))
-        for epoch in keep
-        if folder is not None and epoch <= reached
-    }
-    if stored and all(kept.values()):
-        run.history = stored["history"][:epochs]
-        run.weights = {epoch: weights for epoch, weights in kept.items() if weights}
-        if reached <= epochs:
-            state.load_state_dict(stored["state"])
-    # else: weights of an earlier epoch are asked for that were not kept; the run is repeated.
-
-    with Progress(title, total=epochs, done=len(run.history)) as progress:
-        for number in range(len(run.history) + 1, epochs + 1):
-            began = time.perf_counter()
-            numbers = state.epoch(number)
-            run.history.append(numbers)
-            if number in keep:
-                run.weights[number] = _copy(state.weights())
+    history = stored["history"] if stored else []
+    run = Run(history[:epochs], _stored_weights(folder, keep, len(history)))
+    missing = {epoch for epoch in keep if epoch <= len(history)} - run.weights.keys()
+    progress.skip(len(run.history) - max(missing, default=0))
+    if missing:  # asked for only now, or damaged: the epochs up to there are repeated
+        again = Run()
+        for number in range(1, max(missing) + 1):
+            _train_epoch(state, number, again, keep, folder=folder, progress=progress)
+        if again.history == history[: len(again.history)]:
+            run.weights |= again.weights
+        else:  # made on another machine: its epochs and ours are not one run
+            run, stored = again, None
             if folder is not None:
-                if number in keep:
-                    _save(_weights_path(folder, number), run.weights[number])
-                if number > reached:
-                    _save_checkpoint(folder, state, run.history)
-                    _note_seconds(folder, number, time.perf_counter() - began)
-            progress.step(
-                "  ".join(f"{name} {numbers[name]:.1f}" for name in numbers if name != "epoch")
-            )
+                _save_checkpoint(folder, state, run.history)
+    if stored and len(history) <= epochs:
+        state.load_state_dict(stored["state"])
+    for number in range(len(run.history) + 1, epochs + 1):
+        began = time.perf_counter()
+        _train_epoch(state, number, run, keep, folder=folder, progress=progress)
+        if folder is not None:
+            _save_checkpoint(folder, state, run.history)
+            _note_seconds(folder, number, time.perf_counter() - began)
     return run
+
+
+def _train_epoch(
+    state: State, number: int, run: Run, keep: set[int], *, folder: Path | None, progress: Progress
+) -> None:
+    """Train one epoch and add it to a run; nothing of an epoch that diverged is kept."""
+    try:
+        numbers = state.epoch(number)
+        divergence.check(numbers, state.weights(), epoch=number)
+    except DivergedError as error:
+        kept = f"; the {number - 1} epochs before are kept in {folder}" if folder else ""
+        raise DivergedError(
+            f"{error}. The training was stopped{kept}. With the same settings it would go the same "
+            "way again: take a smaller learning_rate, and see that all images are in [0, 1]"
+        ) from error
+    run.history.append(numbers)
+    if number in keep:
+        run.weights[number] = _copy(state.weights())
+        if folder is not None:
+            _save(_weights_path(folder, number), run.weights[number])
+    progress.step("  ".join(f"{name} {numbers[name]:.1f}" for name in numbers if name != "epoch"))
+
+
+def _stored_weights(folder: Path | None, keep: set[int], reached: int) -> dict[int, StateDict]:
+    """Those of the epochs to keep that are on disk and whole."""
+    if folder is None:
+        return {}
+    found = {epoch: _load(_weights_path(folder, epoch)) for epoch in keep if epoch <= reached}
+    return {epoch: weights for epoch, weights in found.items() if weights}
 
 
 def _last_good_checkpoint(folder: Path | None) -> dict[str, Any] | None:
@@ -236,25 +287,14 @@ def _copy(weights: StateDict) -> StateDict:
 
 
 def _save(path: Path, content: Any) -> None:
-    """Write beside the target and rename, so that a kill leaves the old file or the new one.
-
-    The SHA-256 of what `torch.save` gives stands in front: a flipped bit must not become a number.
-    """
+    """The SHA-256 of what `torch.save` gives stands in front: no flipped bit becomes a number."""
     saved = io.BytesIO()
     torch.save(content, saved)
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        file.write(hashlib.sha256(saved.getbuffer()).digest())
-        file.write(saved.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    write_whole(path, hashlib.sha256(saved.getbuffer()).digest() + saved.getbuffer())
 
 
 def _write_json(path: Path, content: Any) -> None:
-    temporary = path.with_suffix(".json.tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(temporary, path)
+    write_whole(path, json.dumps(content, indent=1) + "\n")
 
 
 def _note_seconds(folder: Path, epoch: int, seconds: float) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn, optim
 
 from vae_helpers import models, objective, parameters, runs
 from vae_helpers.data import Digits, batches, binarize_images
+from vae_helpers.divergence import add_up
 from vae_helpers.models import VAE
 from vae_helpers.runs import SNAPSHOT_EPOCHS, History, StateDict
 from vae_helpers.seeds import generator
@@ -196,11 +197,14 @@ def train_epoch(
 
     Returns:
         bce and kl, means over the N images as they were visited, in nats.
+
+    Raises:
+        DivergedError: one of them is not finite in some step; the message names it.
     """
     device = images.device
     noise = generator(config.seed, "noise", epoch=epoch, device=device)
     draws = generator(config.seed, "binarisation", epoch=epoch, device=device)
-    sums = torch.zeros(2, dtype=torch.float64, device=device)
+    sums = []
     for x in batches(
         images,
         batch_size=config.batch_size,
@@ -208,8 +212,8 @@ def train_epoch(
         binarize=draws if config.binarize == "dynamic" else None,
     ):
         bce, kl = train_step(model, optimizer, x, beta=config.beta, noise=noise)
-        sums += torch.stack([bce.sum(), kl.sum()])  # stays on the device: no wait in the loop
-    mean_bce, mean_kl = (sums / len(images)).tolist()
+        sums.append(torch.stack([bce.sum(), kl.sum()]))  # on the device: no wait in the loop
+    mean_bce, mean_kl = (add_up(sums, ("bce", "kl"), epoch=epoch) / len(images)).tolist()
     return mean_bce, mean_kl
 
 
