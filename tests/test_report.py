@@ -1,26 +1,15 @@
-"""The report and the README take their numbers from results, and refuse to do without."""
+"""The report takes its numbers from results, and refuses to do without."""
 
 import ast
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
+from published import load
 
 from vae_helpers import PROJECT
 
-
-def load(name):
-    """A module of report/, which is not a package."""
-    spec = importlib.util.spec_from_file_location(name, PROJECT / "report" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-build, readme = load("build"), load("readme")
+build = load("build")
 
 
 def test_the_listing_is_the_module_s_code_without_its_docstrings():
@@ -70,15 +59,13 @@ def test_a_folder_without_results_is_refused(tmp_path):
         build.build(tmp_path, tmp_path / "report.pdf")
 
 
-def test_numbers_in_the_readme_are_those_of_the_committed_results():
-    text = (PROJECT / "README.md").read_text()
-    assert len(readme.PLACE.findall(text)) >= 3
-    assert readme.fill(text, PROJECT / "report" / "results") == text
-
-
-def test_filling_prints_a_number_as_its_place_asks(tmp_path):
-    (tmp_path / "01_toy.json").write_text('{"values": {"loss": {"value": 99.2536}}}')
-    text = "It is <!--01_toy.loss .1f-->?<!---->."
-    assert readme.fill(text, tmp_path) == "It is <!--01_toy.loss .1f-->99.3<!---->."
-    with pytest.raises(KeyError):
-        readme.fill("<!--01_toy.lost .1f-->?<!---->", tmp_path)
+def test_a_digit_changed_in_the_report_s_text_changes_the_report(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "PROJECT", tmp_path)
+    for name in ("report", "vae_helpers"):
+        copy(PROJECT / name, tmp_path / name)
+    path = tmp_path / "report" / "report.typ"
+    assert "a training loss of 183" in path.read_text()
+    path.write_text(path.read_text().replace("a training loss of 183", "a training loss of 184"))
+    build.build(tmp_path / "report", tmp_path / "report.pdf")
+    committed = (PROJECT / "report" / "report.pdf").read_bytes()
+    assert (tmp_path / "report.pdf").read_bytes() != committed

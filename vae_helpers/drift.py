@@ -29,7 +29,7 @@ from vae_helpers import PROJECT, adversarial, training
 from vae_helpers.data import Digits, load_mnist
 from vae_helpers.files import write_whole
 
-MEASURED = PROJECT / "report" / "drift.json"
+MEASURED = PROJECT / "report" / "results" / "measured" / "drift.json"
 
 
 def difference(ours: training.Fit, other: training.Fit) -> tuple[float, float]:

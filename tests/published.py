@@ -1,0 +1,324 @@
+"""Whether what is published agrees with itself: numbers, outputs, results, figures, seal.
+
+Every check takes the root of a checkout and returns what is wrong with it, a line for each. So
+the same check can be asked about a copy in which one digit was changed.
+"""
+
+import ast
+import base64
+import importlib.util
+import itertools
+import json
+import re
+import sys
+import tomllib
+
+from vae_helpers import PROJECT
+
+
+def load(name):
+    """A module of report/, which is not a package."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, PROJECT / "report" / f"{name}.py")
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+places = load("places")
+seal = load("seal")
+
+DECIMAL = re.compile(r"\d[\d,]*\.\d+")
+CITED = re.compile(
+    r"arXiv[: ]\d{4}\.\d{4,5}"  # a paper
+    r"|[Ss]ection \d+(?:\.\d+)+"  # a section of one
+    r"|Figure \d+\.\d+"  # a figure of the course: notebook and number
+    r"|(?:Python \d+|==\d+\.\d+)\.\d+"  # a version
+)
+LAYOUT = re.compile(r"(?<=[:(] )\d+\.\d+(?:pt|em|cm)|(?<=\()\d+\.\d+(?:pt|em|cm)|//.*")
+"""In report.typ: a length, with its unit glued to it as Typst's code asks and no text does."""
+
+
+def notebooks(root):
+    """Name and content of every committed notebook."""
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        yield path.stem, json.loads(path.read_text(encoding="utf-8"))
+
+
+def results(root, name):
+    """What a notebook left behind; nothing if it was never executed."""
+    path = root / "report" / "results" / f"{name}.json"
+    if not path.is_file():
+        return {"values": {}, "figures": {}}
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def prose(root):
+    """File, cell and text of everything that a reader reads and a person has typed."""
+    yield "README", "README.md", (root / "README.md").read_text(encoding="utf-8")
+    report = (root / "report" / "report.typ").read_text(encoding="utf-8")
+    yield "report", "report/report.typ", LAYOUT.sub("", report)
+    for name, notebook in notebooks(root):
+        for i, cell in enumerate(notebook["cells"]):
+            source = "".join(cell["source"])
+            texts = [source] if cell["cell_type"] == "markdown" else words_of_figures(source)
+            for text in texts:
+                yield name, f"notebooks/{name}.ipynb, cell {i}", text
+
+
+def words_of_figures(source):
+    """What a code cell types into the `caption=` and `alt=` of its figures."""
+    for call in ast.walk(ast.parse(source)):
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "lesson.show":
+            for keyword in call.keywords:
+                if keyword.arg in ("caption", "alt"):
+                    for node in ast.walk(keyword.value):
+                        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                            yield node.value
+
+
+def unfilled_places(root):
+    """Places in README.md and in notebooks that do not show what the results hold."""
+    try:
+        texts = places.filled(root)
+    except places.PlaceError as error:
+        return [str(error)]
+    return [
+        f"{path.relative_to(root)}: {old[0]}, but the results say {new['shown']}; "
+        "`python report/places.py` fills it in"
+        for path, text in texts.items()
+        for old, new in zip(
+            places.PLACE.finditer(path.read_text(encoding="utf-8")),
+            places.PLACE.finditer(text),
+            strict=True,
+        )
+        if old["shown"] != new["shown"]
+    ]
+
+
+def constants(root):
+    """The entries of report/constants.toml, by kind and name."""
+    listed = tomllib.loads((root / "report" / "constants.toml").read_text(encoding="utf-8"))
+    return {
+        f"{kind}.{name}": entry
+        for kind, entries in listed.items()
+        for name, entry in entries.items()
+    }
+
+
+def typed_decimals(root):
+    """File, cell and literal of every decimal that is typed and no reference to a source."""
+    for file, where, text in prose(root):
+        bare = CITED.sub("", places.PLACE.sub("", text))
+        for literal in DECIMAL.findall(bare):
+            yield file, where, literal
+
+
+def unbound_decimals(root):
+    """Decimals that are typed and not on the list of constants, for their file."""
+    allowed = {
+        (file, literal)
+        for entry in constants(root).values()
+        for file, literal in itertools.product(entry["in"], entry["numbers"])
+    }
+    return [
+        f"{where}: {literal} is typed. A number that a run produced stands in a place (see "
+        "report/places.py); any other is named with its source in report/constants.toml"
+        for file, where, literal in typed_decimals(root)
+        if (file, literal) not in allowed
+    ]
+
+
+def idle_constants(root):
+    """Constants that none of their files types, and files that type none of them."""
+    typed = {(file, literal) for file, _, literal in typed_decimals(root)}
+    problems = []
+    for name, entry in constants(root).items():
+        for literal in entry["numbers"]:
+            if not any((file, literal) in typed for file in entry["in"]):
+                problems.append(f"report/constants.toml, {name}: {literal} is typed nowhere")
+        for file in entry["in"]:
+            if not any((file, literal) in typed for literal in entry["numbers"]):
+                problems.append(f"report/constants.toml, {name}: {file} types none of its numbers")
+    return problems
+
+
+def printed(notebook):
+    """The lines that the cells of a notebook printed."""
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", ()):
+            if output.get("name") == "stdout":
+                yield from "".join(output["text"]).splitlines()
+
+
+def misprints(root):
+    """Lines of `lesson` in committed outputs that are not what the results hold, by key."""
+    bands = tomllib.loads((root / "report" / "bands.toml").read_text(encoding="utf-8"))
+    return [
+        f"notebooks/{name}.ipynb: {problem}; only `make refresh` makes outputs and results"
+        for name, notebook in notebooks(root)
+        for problem in misread(
+            list(printed(notebook)), results(root, name)["values"], bands.get(name, {})
+        )
+    ]
+
+
+def misread(lines, values, bands):
+    """What the printed lines of one notebook say otherwise than its results and its bands."""
+    for key, entry in values.items():
+        starts = starts_of(key, entry, lines)
+        if len(starts) != 1:
+            yield f"{key} is printed {len(starts)} times"
+        elif wrong := READ[entry["kind"]](lines[starts[0] :], key, entry, bands):
+            yield f"{key}: {wrong}, and the results hold {entry['value']}"
+    for line in lines:
+        if LESSON.search(line) and line.split()[0] not in values:
+            yield f"the results do not hold {line!r}"
+
+
+def starts_of(key, entry, lines):
+    """Where a key is printed: it fills the column of names, whose width a table has of its own."""
+    width = max(12, *map(len, entry["value"])) if entry["kind"] == "table" else 28
+    return [i for i, line in enumerate(lines) if line.startswith(f"{key:<{width}} ")]
+
+
+LESSON = re.compile(r"~.*, in the band |~.* on this machine$")
+NUMBER = r"-?\d+(?:\.\d+)?"
+BANDED = re.compile(rf"~({NUMBER})(?: (.+))?, in the band ({NUMBER}) to ({NUMBER})")
+MEASURED = re.compile(rf"~({NUMBER})(?: (.+))? on this machine")
+POINT = re.compile(rf"(\d+): ~({NUMBER})")
+CELL = re.compile(rf"({NUMBER}) ± ({NUMBER})")
+
+
+def is_rounded(text, value):
+    """Whether a printed number is the value, rounded as far as it is printed."""
+    return value is not None and text == f"{value:.{len(text.partition('.')[2])}f}"
+
+
+def shown(line, key):
+    """What a line shows behind its name, which takes 28 characters or more."""
+    return line[max(28, len(key)) + 1 :]
+
+
+def read_banded(lines, key, entry, bands):
+    text = shown(lines[0], key)
+    match = BANDED.fullmatch(text)
+    if not match:
+        return f"cannot read {text!r}"
+    *numbers, unit = match[1], match[3], match[4], match[2] or ""
+    band = bands.get(key, {"full": {}})
+    edges = entry["low"], entry["high"]
+    agrees = (
+        all(map(is_rounded, numbers, (entry["value"], *edges)))
+        and unit == entry["unit"] == band.get("unit")
+        and {len(number.partition(".")[2]) for number in numbers} == {band.get("decimals")}
+        and edges == (band["full"].get("low"), band["full"].get("high"))
+    )
+    return "" if agrees else f"the line reads {text!r}, the band is {band['full']}"
+
+
+def read_measured(lines, key, entry, bands):
+    text = shown(lines[0], key)
+    match = MEASURED.fullmatch(text)
+    if match and is_rounded(match[1], entry["value"]) and (match[2] or "") == entry["unit"]:
+        return ""
+    return f"the line reads {text!r}"
+
+
+def read_exact(lines, key, entry, bands):
+    text = shown(lines[0], key)
+    value, unit = entry["value"], entry["unit"]
+    if unit:
+        text, _, found = text.partition(" ")
+        if found != unit:
+            return f"the unit reads {found!r}"
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = f"{value:,}"
+    return "" if text == str(value) else f"the line reads {text!r}"
+
+
+def read_series(lines, key, entry, bands):
+    more = itertools.takewhile(lambda line: line.startswith(" " * 28), lines[1:])
+    text = " ".join([shown(lines[0], key), *(line.strip() for line in more)])
+    points = POINT.findall(text)
+    unit = POINT.sub("", text).strip()
+    if [int(at) for at, _ in points] == entry["at"] and unit == entry["unit"]:
+        numbers = [number for _, number in points]
+        if all(map(is_rounded, numbers, entry["value"])):
+            return ""
+    return f"the lines read {text!r}"
+
+
+def read_table(lines, key, entry, bands):
+    rows = list(entry["value"])
+    columns = re.split(r"\s{2,}", lines[0][len(key) :].strip())
+    if columns != list(entry["value"][rows[0]]):
+        return f"the columns read {columns}"
+    for row, line in itertools.zip_longest(rows, lines[1 : len(rows) + 1], fillvalue=""):
+        cells = CELL.findall(line.removeprefix(row))
+        numbers = [number for pair in cells for number in pair]
+        values = [value for pair in entry["value"][row].values() for value in pair]
+        rest = CELL.sub("", line.removeprefix(row)).strip()
+        if rest or len(numbers) != len(values) or not all(map(is_rounded, numbers, values)):
+            return f"the row reads {line!r}"
+    return ""
+
+
+READ = {
+    "banded": read_banded,
+    "measured": read_measured,
+    "exact": read_exact,
+    "series": read_series,
+    "table": read_table,
+}
+
+
+def strange_pictures(root):
+    """Pictures in committed outputs that are not the file, caption and alt text of the results."""
+    problems = []
+    for name, notebook in notebooks(root):
+        figures = results(root, name)["figures"]
+        outputs = [it for cell in notebook["cells"] for it in cell.get("outputs", ())]
+        seen = []
+        for picture, below in itertools.pairwise([*outputs, {}]):
+            if "image/png" not in picture.get("data", {}):
+                continue
+            key = "".join(picture["data"]["text/plain"]).strip("<>")
+            seen.append(key)
+            figure = figures.get(key, {"file": "", "caption": None, "alt": None})
+            file = root / "report" / "figures" / figure["file"]
+            content = base64.b64decode("".join(picture["data"]["image/png"]))
+            if not file.is_file() or file.read_bytes() != content:
+                problems.append(f"notebooks/{name}.ipynb: the picture {key} is not {file.name}")
+            if picture["metadata"]["image/png"]["alt"] != figure["alt"]:
+                problems.append(f"notebooks/{name}.ipynb: the alt text of {key} is another")
+            if "".join(below.get("data", {}).get("text/plain", "")) != figure["caption"]:
+                problems.append(f"notebooks/{name}.ipynb: the caption of {key} is another")
+        if sorted(seen) != sorted(figures):
+            problems.append(f"notebooks/{name}.ipynb shows {seen}, its results hold {[*figures]}")
+    return problems
+
+
+def broken_seals(root):
+    """What is published and not as it was sealed, or sealed and not there any more."""
+    now, sealed = seal.digests(root), seal.read(root)
+    problems = []
+    for name in sorted(now.keys() | sealed.keys()):
+        if now.get(name) != sealed.get(name):
+            state = "new" if name not in sealed else "gone" if name not in now else "changed"
+            problems.append(
+                f"{name}: {state} since {seal.SEAL} was written. Results, outputs and figures are "
+                "made by `make refresh` only; if a typed number was meant to change: "
+                f"python report/seal.py {name}"
+            )
+    return problems
+
+
+CHECKS = (
+    unfilled_places,
+    unbound_decimals,
+    idle_constants,
+    misprints,
+    strange_pictures,
+    broken_seals,
+)
