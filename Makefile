@@ -4,26 +4,28 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: run test verify refresh bands studies ruler report mistakes bench clean
+.PHONY: run test verify refresh bands studies ruler report mutants faults bench clean
 
 run: $(READY) ## execute the whole course on MNIST into build/ and build the report from it
 	$(BIN)/python -m vae_helpers run
 	$(BIN)/python report/build.py --results build/full --output build/report/report.pdf
 
-test: $(READY) ## unit tests, notebook rules, all notebooks in the smoke profile, linter, types
+test: $(READY) ## linter, types, unit tests, notebook rules, the course in miniature
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -q -n 2 --dist loadfile
+	$(BIN)/python tests/verify.py --smoke
 
 verify: $(READY) ## hold the committed outputs against a new execution
 	$(BIN)/pytest -q tests/test_notebooks.py
-	$(BIN)/pytest -q --nbval --nbval-current-env --nbval-sanitize-with notebooks/sanitize.cfg notebooks
+	$(BIN)/python tests/verify.py
 
-refresh: $(READY) ## the only way in which committed outputs are made
+refresh: $(READY) ## the only way in which committed outputs are made, and the smoke references
 	$(BIN)/python -m vae_helpers refresh
+	$(BIN)/python report/places.py
 	$(BIN)/python report/build.py --results report --output report/report.pdf
-	$(BIN)/python report/readme.py
+	$(BIN)/python report/seal.py
 
 bands: $(READY) ## measure report/bands.toml over five seeds and both thread counts
 	$(BIN)/python -m vae_helpers bands --profile smoke
@@ -38,8 +40,12 @@ ruler: $(READY) ## train the digit classifier again and compare its weights with
 report: $(READY) ## the committed report, from the committed results
 	$(BIN)/python report/build.py --results report --output report/report.pdf
 
-mistakes: $(READY) ## plant known mistakes in a copy and show which test catches each
-	$(BIN)/python tests/planted_mistakes.py
+mutants: $(READY) ## plant mistakes in copies, show which test catches each, and count
+	$(BIN)/pip install --disable-pip-version-check --quiet -e '.[mutants]'
+	$(BIN)/python tests/mutants.py
+
+faults: $(READY) ## kill and damage runs, fifty times each, and count what was lost
+	$(BIN)/python tests/faults.py
 
 bench: $(READY) ## an epoch of ours against an epoch of the textbook loop
 	$(BIN)/python -m vae_helpers.bench

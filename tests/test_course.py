@@ -23,6 +23,8 @@ def toy(tmp_path, monkeypatch):
     for module in (claims, course):
         monkeypatch.setattr(module, "NOTEBOOKS", tmp_path)
         monkeypatch.setattr(module, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(course, "PUBLISHED", tmp_path / "report")
+    monkeypatch.setattr(course, "REFERENCES", tmp_path / "smoke")
     toy = notebook_of(
         "epochs: int = 2  # passes", "print(epochs * 10)\nassert epochs != 3, 'three'"
     )
@@ -123,25 +125,82 @@ def test_a_kernel_that_dies_is_a_failed_notebook(toy):
         course.run(course.plan())
 
 
-def test_a_refresh_replaces_results_and_figures_and_leaves_the_studies(toy, monkeypatch):
-    published = toy / "report"
-    monkeypatch.setattr(course, "PUBLISHED", published)
-    for name in ("results/00_gone.json", "figures/00_gone.png", "results/studies/beta.csv"):
-        (published / name).parent.mkdir(parents=True, exist_ok=True)
-        (published / name).write_text("old")
-    nbformat.write(
-        notebook_of(
-            "epochs: int = 2  # passes",
-            "import pathlib\n"
-            f"folder = pathlib.Path({str(toy / 'build' / 'full' / 'results')!r})\n"
-            "folder.mkdir(parents=True)\n"
-            "_ = (folder / '01_toy.json').write_text('{\"figures\": {}}')",
-        ),
-        toy / "01_toy.ipynb",
-    )
+WRITES_RESULTS = """import json, pathlib
+folder = pathlib.Path({build!r}) / ("smoke" if epochs == {smoke} else "full") / "results"
+folder.mkdir(parents=True, exist_ok=True)
+_ = (folder / "01_toy.json").write_text(json.dumps({{"figures": {{}}, "epochs": epochs}}))
+print(f"{{epochs}} epochs", flush=True)"""
+
+
+@pytest.fixture
+def toy_with_results(toy):
+    """The toy, grown up: it has results, words, and defaults that are not the smoke profile's."""
+    source = WRITES_RESULTS.format(build=str(toy / "build"), smoke=claims.SMOKE["epochs"])
+    notebook = notebook_of("epochs: int = 5  # passes", source)
+    notebook.cells.append(nbformat.v4.new_markdown_cell("What was seen."))
+    nbformat.write(notebook, toy / "01_toy.ipynb")
+    return toy
+
+
+def test_a_refresh_replaces_results_figures_and_references_and_leaves_the_studies(toy_with_results):
+    published, references = toy_with_results / "report", toy_with_results / "smoke"
+    for path in (
+        published / "results" / "00_gone.json",
+        published / "figures" / "00_gone.png",
+        published / "results" / "studies" / "beta.csv",
+        references / "00_gone.ipynb",
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("old")
     course.refresh()
     files = {str(path.relative_to(published)) for path in published.rglob("*") if path.is_file()}
     assert files == {"results/01_toy.json", "results/studies/beta.csv"}
+    assert json.loads((published / "results" / "01_toy.json").read_text())["epochs"] == 5
+    assert [path.name for path in references.iterdir()] == ["01_toy.ipynb"]
+    notebook = nbformat.read(toy_with_results / "01_toy.ipynb", as_version=4)
+    assert [cell.cell_type for cell in notebook.cells] == ["code", "code", "markdown"]
+    assert notebook.cells[1].outputs[0].text == "5 epochs\n"
+    kept = nbformat.read(references / "01_toy.ipynb", as_version=4)
+    assert [cell.cell_type for cell in kept.cells] == ["code", "code", "code"]
+    assert kept.cells[1].id == "injected-parameters"
+    assert [cell.execution_count for cell in kept.cells] == [1, 2, 3]
+    assert kept.cells[2].outputs[0].text == "2 epochs\n"
+
+
+def test_a_refresh_of_the_smoke_references_leaves_the_rest(toy_with_results):
+    before = (toy_with_results / "01_toy.ipynb").read_bytes()
+    course.refresh(["smoke"])
+    assert (toy_with_results / "01_toy.ipynb").read_bytes() == before
+    assert not (toy_with_results / "report").exists()
+    assert (toy_with_results / "smoke" / "01_toy.ipynb").is_file()
+
+
+def test_a_refresh_replaces_nothing_when_one_notebook_fails(toy_with_results):
+    nbformat.write(notebook_of("epochs: int = 5", "1 / 0"), toy_with_results / "02_toy.ipynb")
+    before = (toy_with_results / "01_toy.ipynb").read_bytes()
+    with pytest.raises(course.NotebookFailedError, match="02_toy"):
+        course.refresh()
+    assert (toy_with_results / "01_toy.ipynb").read_bytes() == before
+    assert not (toy_with_results / "report").exists()
+    assert not (toy_with_results / "smoke").exists()
+
+
+def test_a_reference_keeps_what_is_compared_and_drops_pictures_and_words():
+    notebook = notebook_of("epochs: int = 2", "show()")
+    notebook.cells.insert(0, nbformat.v4.new_markdown_cell("# Words"))
+    cell = notebook.cells[2]
+    cell.outputs = [
+        nbformat.v4.new_output(
+            "display_data",
+            data={"image/png": "x", "text/plain": "<dots>"},
+            metadata={"image/png": {"alt": "three dots"}},
+        )
+    ]
+    kept = course.reference(notebook)
+    assert [cell.cell_type for cell in kept.cells] == ["code", "code"]
+    assert kept.cells[1].outputs[0].data == {"text/plain": "<dots>"}
+    assert kept.cells[1].outputs[0].metadata == {}
+    assert kept.cells[1].metadata == {}
 
 
 def test_metadata_that_an_execution_leaves_is_taken_out_and_alt_texts_put_in():
@@ -172,5 +231,7 @@ def test_bands_are_measured_over_seeds_and_thread_counts(toy, monkeypatch):
             execution.results.write_text(json.dumps(content))
 
     monkeypatch.setattr(course, "run", run)
-    course.measure_bands([], profile="full", seeds=[1, 2], threads=[1, 2])
-    assert written == {"01_toy": {"a": {1: [1.1, 2.1], 2: [1.2, 2.2]}}}
+    course.measure_bands([], profile="full", seeds=[1, 2, 3, 4, 5], threads=[1, 2])
+    assert written == {
+        "01_toy": {"a": {1: [1.1, 2.1, 3.1, 4.1, 5.1], 2: [1.2, 2.2, 3.2, 4.2, 5.2]}}
+    }

@@ -1,12 +1,87 @@
-"""The whole course in miniature: every notebook, from any directory, without leaving a trace."""
+"""The course in miniature: what its references are, and executions from anywhere without a trace.
 
+`make test` holds a new execution of the course against the references; see verify.py.
+"""
+
+import ast
 import json
+import os
 import subprocess
 import sys
 
+import nbformat
+import notebook_rules as rules
 import pytest
 
-from vae_helpers import PROJECT, claims, course
+from vae_helpers import PROJECT, course
+
+TINY = {"epochs": 1, "train_images": 256, "test_images": 100, "generated_images": 100}
+
+
+@pytest.fixture(params=course.plan(profile="smoke"), ids=lambda execution: execution.notebook)
+def planned(request):
+    return request.param
+
+
+@pytest.fixture
+def kept(planned):
+    return rules.code_cells(
+        nbformat.read(course.REFERENCES / f"{planned.notebook}.ipynb", as_version=4)
+    )
+
+
+def injected(cells):
+    return [cell for cell in cells if "injected-parameters" in cell.metadata.get("tags", [])]
+
+
+def test_every_notebook_has_a_reference_and_every_reference_a_notebook():
+    assert sorted(path.stem for path in course.REFERENCES.iterdir()) == course.names()
+
+
+def test_a_reference_has_the_code_of_its_notebook(planned, kept):
+    notebook = nbformat.read(course.NOTEBOOKS / f"{planned.notebook}.ipynb", as_version=4)
+    expected, found = (
+        [(cell.id, cell.source, cell.metadata.get("tags", [])) for cell in cells]
+        for cells in (
+            rules.code_cells(notebook),
+            [cell for cell in kept if cell not in injected(kept)],
+        )
+    )
+    assert found == expected
+
+
+def test_a_reference_was_given_the_parameters_of_the_smoke_profile(planned, kept):
+    given = {}
+    for cell in injected(kept):
+        assert "parameters" in kept[kept.index(cell) - 1].metadata["tags"]
+        for statement in ast.parse(cell.source).body:
+            (target,) = statement.targets
+            given[target.id] = ast.literal_eval(statement.value)
+    assert given == dict(planned.overrides)
+
+
+def test_a_reference_holds_code_and_no_pictures(planned):
+    text = (course.REFERENCES / f"{planned.notebook}.ipynb").read_text()
+    cells = nbformat.reads(text, as_version=4).cells
+    assert {cell.cell_type for cell in cells} == {"code"}
+    assert "image/png" not in text
+    assert len(text) < 200_000
+
+
+def execute(*command, folder):
+    """Run a command in a folder; the project's working tree must stay as it was."""
+    before = status()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert status() == before
 
 
 def status():
@@ -14,49 +89,23 @@ def status():
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True).stdout
 
 
-@pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    before = status()
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    done = subprocess.run(
-        [sys.executable, "-m", "vae_helpers", "run", "--profile", "smoke"],
-        cwd=elsewhere,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert list(elsewhere.iterdir()) == []
-    assert status() == before
-    return done
-
-
-def test_every_notebook_runs_in_the_smoke_profile_and_keeps_to_its_bands(done):
-    assert done.returncode == 0, done.stderr
-    for execution in course.plan(profile="smoke"):
-        assert json.loads(execution.results.read_text())["values"]
+def words(option, values):
+    return [word for name, value in values.items() for word in (option, name, str(value))]
 
 
 def test_a_plain_papermill_call_from_elsewhere_gets_a_folder_of_its_own(tmp_path):
-    values = {**claims.SMOKE, "epochs": 1, "beta": 4}
-    arguments = [word for name, value in values.items() for word in ("-p", name, str(value))]
+    values = {**TINY, "compare_epochs": 1, "likelihood_images": 10, "num_samples": 2, "beta": 4}
     notebook = PROJECT / "notebooks" / "04_training.ipynb"
-    done = subprocess.run(
-        [sys.executable, "-m", "papermill", notebook, "out.ipynb", *arguments],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
+    execute("papermill", notebook, "out.ipynb", *words("-p", values), folder=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["out.ipynb"]
-    text = (tmp_path / "out.ipynb").read_text()
-    assert "shown without a band" in text
+    assert "shown without a band" in (tmp_path / "out.ipynb").read_text()
 
 
-def test_another_seed_changes_the_live_numbers_of_the_comparison_and_only_them():
-    given = {"seed": 7}
-    (execution,) = course.plan(["06"], given, profile="smoke")
-    course.run([execution])
+def test_another_seed_changes_the_live_numbers_of_the_comparison_and_only_them(tmp_path):
+    values = {**TINY, "seed": 7}
+    execute("vae_helpers", "run", "06", *words("-p", values), folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    (execution,) = course.plan(["06"], values)
     found = json.loads(execution.results.read_text())["values"]
     published = PROJECT / "report" / "results" / "06_vae_vs_gan.json"
     committed = json.loads(published.read_text())["values"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vae_helpers import course, study_runs
 from vae_helpers.claims import BUILD
+from vae_helpers.files import FileNotWrittenError
 from vae_helpers.parameters import ParameterError
 
 
@@ -21,15 +22,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.command == "run":
-            given = dict(options.parameter)
+            given = _given(options.parameter)
             course.run(course.plan(options.notebooks, given, profile=options.profile))
         elif options.command == "refresh":
-            course.refresh()
+            course.refresh([options.profile] if options.profile else course.PROFILES)
         elif options.command == "study":
             plan = study_runs.plan(
                 options.notebook,
                 _grid(options.grid),
-                dict(options.parameter),
+                _given(options.parameter),
                 profile=options.profile,
                 folder=options.output,
             )
@@ -50,7 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ParameterError as error:
         print(f"refused, nothing was run: {error}", file=sys.stderr)
         return 2
-    except (course.NotebookFailedError, study_runs.SchedulerLostError) as error:
+    except (
+        course.NotebookFailedError,
+        study_runs.SchedulerLostError,
+        FileNotWrittenError,
+    ) as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -62,10 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _train_ruler() -> int:
     """Train the digit classifier again, into build/; 1 if its bytes are not the committed ones."""
     from vae_helpers import classifier, runs  # torch, which the other commands do without
-    from vae_helpers.data import load_mnist
+    from vae_helpers.data import DataError, load_mnist
 
+    try:
+        digits = load_mnist()
+    except DataError as error:
+        print(f"refused, nothing was run: {error}", file=sys.stderr)
+        return 2
     config = classifier.ClassifierConfig()
-    model, history = classifier.train(config, load_mnist(), runs.RUNS, title="the ruler")
+    model, history = classifier.train(config, digits, runs.RUNS, title="the ruler")
     path = BUILD / classifier.WEIGHTS.name
     found = classifier.write_weights(model, path)
     print(f"{path}: {100 * history[-1]['test_accuracy']:.2f} % of the test images read right")
@@ -87,6 +97,16 @@ def _run_studies(
     return failed
 
 
+def _given(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Values by name from what follows each -p."""
+    given: dict[str, str] = {}
+    for name, value in pairs:
+        if name in given:
+            raise ParameterError(f"{name}: expected once after -p, got {given[name]} and {value}")
+        given[name] = value
+    return given
+
+
 def _grid(words: Sequence[Sequence[str]]) -> dict[str, list[str]]:
     """Values by name from what follows each -g."""
     grid: dict[str, list[str]] = {}
@@ -105,7 +125,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="such as 04_training, or 04")
     _add_parameters(run)
 
-    commands.add_parser("refresh", help="replace the committed outputs by a new execution")
+    refresh = commands.add_parser("refresh", help="replace the committed outputs by new ones")
+    refresh.add_argument("--profile", choices=course.PROFILES, help="only those; both if none")
 
     bands = commands.add_parser("bands", help="measure report/bands.toml over seeds and threads")
     bands.add_argument("notebooks", nargs="*", metavar="NOTEBOOK")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import os
 import shutil
 import sys
@@ -21,10 +22,12 @@ from typing import Any
 
 from vae_helpers import PROJECT, bands, parameters
 from vae_helpers.claims import BUILD, NOTEBOOKS, SMOKE, defaults, profile_of
-from vae_helpers.parameters import ParameterError, Several, suggestion
+from vae_helpers.parameters import Flag, Number, ParameterError, Several, shown, suggestion
 
 PUBLISHED = PROJECT / "report"
+REFERENCES = PROJECT / "tests" / "smoke"
 REFRESH_THREADS = 2
+PROFILES = bands.PROFILES
 
 
 class NotebookFailedError(RuntimeError):
@@ -72,6 +75,8 @@ def plan(
         ParameterError: an unknown notebook or parameter, a wrong type or a value out of range. The
             message names the nearest valid one.
     """
+    if profile not in PROFILES:
+        raise ParameterError(f"profile: expected one of {', '.join(PROFILES)}, got {profile!r}")
     given = given or {}
     chosen = [_find(name) for name in notebooks] or names()
     known = {notebook: defaults(notebook) for notebook in chosen}
@@ -140,7 +145,8 @@ def execute(execution: Execution, *, progress: str | None = None) -> None:
             },
             cwd=NOTEBOOKS,
             progress_bar={"desc": progress} if progress else False,
-            extra_arguments=["--log-level=ERROR"],
+            # an interrupted kernel would print its own traceback over the message of ours
+            extra_arguments=["--log-level=CRITICAL"],
         )
     except PapermillExecutionError as error:
         reason = error.evalue.strip() or error.ename
@@ -154,26 +160,50 @@ def execute(execution: Execution, *, progress: str | None = None) -> None:
         ) from error
 
 
-def refresh() -> None:
-    """Replace the committed outputs, results and figures by those of one new execution.
+def refresh(profiles: Sequence[str] = PROFILES) -> None:
+    """Replace what is committed of executions by what new ones give.
 
-    Every notebook runs with its own defaults in a fresh kernel with a fixed number of threads.
-    Nothing is replaced unless all of them have passed.
+    Every notebook runs in a fresh kernel with a fixed number of threads. Nothing is replaced
+    unless all of them have passed.
+
+    Args:
+        profiles: "full" for the notebooks' outputs, results and figures, "smoke" for the
+            references in tests/smoke that `make test` holds the course in miniature against.
     """
-    executions = plan()
-    run(executions, threads=REFRESH_THREADS)
+    executions = {profile: plan(profile=profile) for profile in profiles}
+    run(
+        [execution for chosen in executions.values() for execution in chosen],
+        threads=REFRESH_THREADS,
+    )
+    if "full" in executions:
+        _publish(executions["full"])
+    if "smoke" in executions:
+        _publish_references(executions["smoke"])
+
+
+def _publish(executions: Sequence[Execution]) -> None:
+    """Put notebooks, results and figures in the place of the committed ones."""
     for kind in ("results", "figures"):
         (PUBLISHED / kind).mkdir(parents=True, exist_ok=True)
         for old in (PUBLISHED / kind).iterdir():
             if old.is_file():  # report/results/studies/ is made by `study_runs`, in hours
                 old.unlink()
     for execution in executions:
-        _publish_notebook(execution)
+        _write_notebook(clean_metadata(_executed(execution)), NOTEBOOKS, execution.notebook)
         shutil.copy(execution.results, PUBLISHED / "results")
         for figure in json.loads(execution.results.read_text())["figures"].values():
             shutil.copy(
                 BUILD / execution.profile / "figures" / figure["file"], PUBLISHED / "figures"
             )
+
+
+def _publish_references(executions: Sequence[Execution]) -> None:
+    """Put smoke references in the place of the committed ones."""
+    REFERENCES.mkdir(parents=True, exist_ok=True)
+    for old in REFERENCES.glob("*.ipynb"):
+        old.unlink()
+    for execution in executions:
+        _write_notebook(reference(_executed(execution)), REFERENCES, execution.notebook)
 
 
 def measure_bands(
@@ -186,18 +216,29 @@ def measure_bands(
 
     Returns:
         The sentences of `bands.write`: what did not fit.
+
+    Raises:
+        ParameterError: as in `plan`; too few seeds for a band; a seed or a number of threads is
+            given twice, or is none.
     """
+    if len(set(seeds)) < max(len(seeds), bands.LEAST_SEEDS):
+        raise ParameterError(
+            f"seeds: expected at least {bands.LEAST_SEEDS}, each once, got {shown(list(seeds))}"
+        )
+    if len(set(threads)) < max(len(threads), 1) or min(threads) < 1:
+        raise ParameterError(f"threads: expected at least 1, each once, got {shown(list(threads))}")
     found: dict[str, dict[str, dict[int, list[float]]]] = {}
+    plans = [plan(notebooks, {"seed": seed}, profile=profile) for seed in seeds]
     for count in threads:
-        for seed in seeds:
-            executions = plan(notebooks, {"seed": seed}, profile=profile)
+        for executions in plans:
             run(executions, threads=count)
             for execution in executions:
                 numbers = found.setdefault(execution.notebook, {})
                 values = json.loads(execution.results.read_text())["values"]
                 for name, entry in values.items():
                     if entry["kind"] == "banded":
-                        numbers.setdefault(name, {}).setdefault(count, []).append(entry["value"])
+                        value = math.nan if entry["value"] is None else entry["value"]
+                        numbers.setdefault(name, {}).setdefault(count, []).append(value)
     return bands.write(found, profile)
 
 
@@ -221,19 +262,46 @@ def clean_metadata(notebook: Any) -> Any:
     return notebook
 
 
-def _publish_notebook(execution: Execution) -> None:
+def reference(notebook: Any) -> Any:
+    """What is kept of an execution to compare another one with: code cells without pictures.
+
+    Text is not executed and pictures are not compared, so neither can go wrong in a reference.
+
+    Args:
+        notebook: an executed nbformat notebook, changed in place.
+    """
+    notebook.cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for cell in notebook.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.id = "injected-parameters"  # papermill draws another one every time
+        for output in cell.outputs:
+            output.get("data", {}).pop("image/png", None)
+            output.get("metadata", {}).pop("image/png", None)
+    return clean_metadata(notebook)
+
+
+def _executed(execution: Execution) -> Any:
     import nbformat
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
     executed = nbformat.read(execution.output, as_version=4)
     # a kernel sends what is printed in pieces that depend on the machine's speed
     merged, _ = CoalesceStreamsPreprocessor().preprocess(executed, {})
-    nbformat.write(clean_metadata(merged), NOTEBOOKS / f"{execution.notebook}.ipynb")
+    return merged
+
+
+def _write_notebook(notebook: Any, folder: Path, name: str) -> None:
+    import nbformat
+
+    nbformat.write(notebook, folder / f"{name}.ipynb")
 
 
 def _find(name: str) -> str:
     """A notebook's name from its name, its path, or a beginning that only it has."""
-    stem = Path(name).stem
+    path = Path(os.path.abspath(name))
+    stem = path.stem if path.suffix == ".ipynb" else path.name
+    if os.sep in name and path.parent != NOTEBOOKS:
+        raise ParameterError(f"expected a notebook in {_short(NOTEBOOKS)}/, got {name!r}")
     fitting = [known for known in names() if known == stem] or [
         known for known in names() if known.startswith(stem)
     ]
@@ -250,8 +318,10 @@ def _typed(name: str, value: Any) -> Any:
     try:
         if isinstance(rule, Several):
             return ast.literal_eval(value if value[:1] in "([" else f"[{value}]")
-        return rule.type(value) if isinstance(rule, parameters.Number) else value
-    except (ValueError, SyntaxError):
+        if isinstance(rule, Flag):
+            return {"true": True, "false": False}.get(value.lower(), value)
+        return rule.type(value) if isinstance(rule, Number) else value
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return value  # the rule's own check says what was expected
 
 
