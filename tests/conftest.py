@@ -2,8 +2,22 @@
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
+from hypothesis.configuration import set_hypothesis_home_dir
 
+from vae_helpers import PROJECT
 from vae_helpers.data import load_mnist
+
+# the same examples everywhere: nothing is drawn from the clock or from earlier failures
+set_hypothesis_home_dir(PROJECT / ".pytest_cache" / "hypothesis")  # what it knows of Unicode
+settings.register_profile(
+    "course",
+    derandomize=True,
+    database=None,
+    deadline=None,  # the machine may have other things to do
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("course")
 
 torch.set_num_threads(1)  # the tensors are small, and other processes may be at work
 

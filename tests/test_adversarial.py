@@ -3,7 +3,7 @@
 import copy
 import io
 import sys
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import torch
@@ -127,6 +127,11 @@ def test_config_turns_numbers_and_lists_into_its_own_types():
     assert config == GANConfig(dropout=0.0, hidden_dims=(50,))
     assert isinstance(config.dropout, float)
     assert isinstance(config.hidden_dims, tuple)
+
+
+def test_a_configuration_cannot_be_changed_after_it_was_checked():
+    with pytest.raises(FrozenInstanceError):
+        CONFIG.epochs = 0
 
 
 def test_networks_are_those_of_the_configuration():

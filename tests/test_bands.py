@@ -2,6 +2,7 @@
 
 import math
 import tomllib
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -84,4 +85,33 @@ def test_a_number_without_an_entry_is_reported(path):
 def test_an_entry_must_say_what_it_excludes(path):
     path.write_text('[01_toy.loss]\nunit = ""\ndecimals = 1\n')
     with pytest.raises(bands.BandError, match=r"01_toy.loss lacks excludes"):
+        bands.read("01_toy", "full", path=path)
+
+
+def test_mean_and_spread_are_kept_with_two_decimals_more_than_are_shown():
+    one, two = [1.0, 1.1, 0.9, 1.05, 0.9567], [3.0, 3.1, 2.9, 3.05, 2.9878]
+    band = bands.measured({1: one, 2: two}, decimals=1)
+    # the sum is 20.0445, and the larger spread, that of the first five, 0.07805
+    assert (band["mean"], band["sd"]) == (2.004, 0.078)
+
+
+def test_a_band_that_was_read_cannot_be_moved(path):
+    band = bands.read("01_toy", "full", path=path)["loss"]
+    with pytest.raises(FrozenInstanceError):
+        band.high = math.inf
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        "low = 1.0",
+        "low = -inf, high = 1.0",
+        "low = 1.0, high = inf",
+        "low = 2.0, high = 1.0",
+        "low = nan, high = 1.0",
+    ],
+)
+def test_a_band_has_two_ends_that_are_finite_and_in_order(path, ends):
+    path.write_text(ENTRY.replace("cap = 5.0", f"cap = 5.0, {ends}"))
+    with pytest.raises(bands.BandError, match=r"01_toy\.loss: full: expected two finite"):
         bands.read("01_toy", "full", path=path)

@@ -1,7 +1,9 @@
 """A lesson knows its parameters, its folder and its bands, and says what it found."""
 
+import base64
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -51,6 +53,8 @@ def test_other_parameters_have_a_folder_of_their_own(course):
     one, other = begin("01_toy", epochs=5, seed=0), begin("01_toy", epochs=5, seed=1)
     assert len({one.folder, other.folder, course / "build" / "full"}) == 3
     assert not (course / "build" / "full").exists()
+    assert begin("01_toy", seed=0, epochs=5).folder == one.folder  # however they are ordered
+    assert re.fullmatch("[0-9a-f]{12}", one.profile)
 
 
 @pytest.mark.parametrize(
@@ -87,11 +91,15 @@ def test_a_value_outside_its_band_raises_and_says_which_mistake_it_may_be(value)
         begin("01_toy", epochs=30, seed=0).check("loss", value)
 
 
+def test_a_value_just_outside_its_band_is_not_shown_as_its_end():
+    with pytest.raises(MissedBandError, match=r"expected 98.0 to 101.0 .*, got 101.01\. The band"):
+        begin("01_toy", epochs=30, seed=0).check("loss", 101.01)
+
+
 def test_the_smoke_profile_has_bands_of_its_own():
-    lesson = begin("01_toy", epochs=2, seed=0)
-    lesson.check("loss", 165.0)
     with pytest.raises(MissedBandError):
         begin("01_toy", epochs=2, seed=0).check("loss", 99.0)
+    begin("01_toy", epochs=2, seed=0).check("loss", 165.0)
 
 
 def test_other_parameters_show_the_value_without_a_band(capsys):
@@ -176,6 +184,23 @@ def test_a_figure_is_kept_with_caption_and_alt_text(course, capsys):
     assert entry == {"file": "01_toy_grids.png", "caption": "Figure 1. Nothing.", "alt": alt}
     picture = (course / "build" / "full" / "figures" / entry["file"]).read_bytes()
     assert picture.startswith(b"\x89PNG")
+
+
+def test_a_figure_is_displayed_as_a_picture_with_its_alt_text_and_a_caption_below(monkeypatch):
+    displayed = []
+
+    def display(bundle, *, raw, metadata=None):
+        displayed.append((bundle, metadata))
+        assert raw  # the bundle itself, and not the printed form of a dictionary
+
+    monkeypatch.setattr("IPython.display.display", display)
+    alt = "Two grids of black squares that differ in nothing at all."
+    figure = figures.image_panels({"": torch.zeros(4, 784)})
+    begin("01_toy", epochs=30, seed=0).show(figure, "grids", caption="Nothing.", alt=alt)
+    (picture, metadata), (caption, _) = displayed
+    assert base64.b64decode(picture["image/png"]).startswith(b"\x89PNG")
+    assert metadata == {"image/png": {"alt": alt}}
+    assert caption == {"text/markdown": "*Nothing.*", "text/plain": "Nothing."}
 
 
 def test_a_figure_without_a_real_alt_text_is_refused():

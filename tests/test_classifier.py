@@ -171,7 +171,7 @@ def unshifted(monkeypatch):
 
 def test_an_epoch_states_the_mean_loss_of_all_images_and_the_accuracy(few, unshifted):
     data = few.first(70, 10)  # the last batch has 6 images
-    model, history = train(ClassifierConfig(epochs=1, batch_size=32, learning_rate=0.0), data)
+    model, history = train(ClassifierConfig(epochs=1, batch_size=32, learning_rate=1e-8), data)
     with torch.no_grad():
         log_p = torch.log_softmax(model(data.train_images).double(), dim=1)
     expected = -log_p[torch.arange(70), data.train_labels].mean().item()
@@ -231,6 +231,11 @@ def test_shifts_depend_on_seed_and_epoch(few, monkeypatch):
     assert torch.equal(first, again)
     assert not torch.equal(first, later)
     assert not torch.equal(first, other)
+
+
+def test_a_configuration_cannot_be_changed_after_it_was_checked():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ClassifierConfig().epochs = 0
 
 
 def test_step_size_falls_by_the_same_amount_every_epoch_towards_zero(few, monkeypatch):

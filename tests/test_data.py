@@ -2,11 +2,13 @@
 
 import gzip
 import hashlib
+import math
 import multiprocessing
 import shutil
 import struct
 import subprocess
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -163,10 +165,11 @@ def test_files_are_unpacked_once(small, monkeypatch):
     assert_holds(load_mnist(root), arrays)
 
 
-def test_damaged_cache_mends_itself(small):
+@pytest.mark.parametrize("name", data.MD5["MNIST"])
+def test_damaged_cache_mends_itself(small, name):
     root, arrays = small()
     load_mnist(root)
-    (root / ".unpacked" / "MNIST" / "raw" / IMAGES).write_bytes(b"half a fi")
+    (root / ".unpacked" / "MNIST" / "raw" / name).write_bytes(b"half a fi")
     assert_holds(load_mnist(root), arrays)
 
 
@@ -353,6 +356,7 @@ def test_first_keeps_the_first_images_with_their_labels(numbered):
     assert part.train_labels.tolist() == [0, 1, 2]
     assert torch.equal(part.test_images, numbered.test_images[:2])
     assert part.test_labels.tolist() == [10, 11]
+    assert len(numbered.first(1, 1).train_images) == 1
 
 
 @pytest.mark.parametrize(
@@ -400,6 +404,24 @@ def test_checksum_tells_subsets_and_single_pixels_apart(numbered):
     ]
     assert len({part.checksum for part in different}) == len(different)
     assert numbered.first(10, 4).checksum == numbered.checksum
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"test_labels": [0, 1, 2, 3]}, "test_labels: expected a tensor, got list"),
+        ({"test_labels": torch.zeros(3, dtype=torch.int64)}, "one an image, got .3."),
+        ({"test_labels": torch.full((4,), 10)}, "expected int64 in 0..9, got torch.int64 in 10"),
+        ({"train_images": torch.full((10, 784), 255.0)}, "got 255 to 255; .* divided by 255"),
+        ({"train_images": torch.full((10, 784), math.nan)}, "expected values in .0, 1., got nan"),
+        ({"train_images": torch.zeros(10, 28, 28)}, "expected .N, 784. .* got .10, 28, 28."),
+    ],
+)
+def test_digits_that_are_not_as_said_are_refused_before_anything_is_trained(numbered, wrong, says):
+    right = replace(numbered, train_labels=torch.arange(10), test_labels=torch.arange(4))
+    assert right.checked() is right
+    with pytest.raises(DataError, match=says):
+        replace(right, **wrong).checked()
 
 
 # Mini-batches

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from vae_helpers import PROJECT
-from vae_helpers.parameters import RULES, ParameterError, check, suggestion
+from vae_helpers.parameters import RULES, ParameterError, check, shown, suggestion
 
 
 @pytest.mark.parametrize(
@@ -131,12 +131,51 @@ def test_parameter_error_is_a_value_error():
     assert issubclass(ParameterError, ValueError)
 
 
-def test_every_range_ends_at_values_that_are_valid():
-    for name, rule in RULES.items():
-        for end in ("low", "high"):
-            if hasattr(rule, end):
-                value = rule.type(getattr(rule, end))
-                assert check(name, value) == value
+RANGES = {
+    "epochs": (1, 10_000),
+    "batch_size": (1, 60_000),
+    "learning_rate": (1e-8, 10.0),
+    "beta": (0.0, 1e6),
+    "beta1": (0.0, 0.9999),
+    "slope": (0.0, 1.0),
+    "dropout": (0.0, 0.95),
+    "real_label": (0.5, 1.0),
+    "latent_dim": (1, 1_000),
+    "seed": (0, 2_147_483_647),  # the largest whole number of 32 bits with a sign
+    "compare_epochs": (1, 1_000),
+    "train_images": (1, 60_000),  # what MNIST has
+    "held_out_images": (0, 59_999),  # one is left to train on
+    "test_images": (1, 10_000),  # what MNIST has
+    "generated_images": (10, 10_000),  # as many as are compared with at least and at most
+    "likelihood_images": (1, 10_000),
+    "num_samples": (1, 1_000_000),
+    "confidence": (0.5, 0.9999),
+}
+
+
+def test_a_long_value_is_quoted_by_its_beginning_and_its_length():
+    assert shown("a" * 198) == f"'{'a' * 198}'"
+    assert shown("a" * 199) == f"'{'a' * 99}... (201 characters)"
+
+
+def test_every_number_has_a_range():
+    assert RANGES.keys() == {name for name, rule in RULES.items() if hasattr(rule, "low")}
+
+
+@pytest.mark.parametrize("name", [*RANGES, "hidden_dims"])
+def test_both_ends_of_a_range_are_valid_and_what_lies_beyond_is_not(name):
+    low, high = RANGES.get(name, (1, 10_000))
+    beyond = (low - 1, high + 1)
+    if isinstance(low, float):
+        beyond = (math.nextafter(low, -math.inf), math.nextafter(high, math.inf))
+
+    def checked(value):
+        return check(name, [value])[0] if name == "hidden_dims" else check(name, value)
+
+    assert (checked(low), checked(high)) == (low, high)
+    for value in beyond:
+        with pytest.raises(ParameterError, match=name):
+            checked(value)
 
 
 def test_checking_a_parameter_imports_nothing_slow():

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
@@ -104,6 +105,11 @@ def test_default_config_is_the_study():
 
 def test_config_turns_numbers_and_lists_into_its_own_types():
     assert TrainConfig(beta=1, hidden_dims=[50]) == TrainConfig(beta=1.0, hidden_dims=(50,))
+
+
+def test_a_configuration_cannot_be_changed_after_it_was_checked():
+    with pytest.raises(FrozenInstanceError):
+        TrainConfig().epochs = 0
 
 
 def test_auto_is_the_gpu_when_there_is_one(monkeypatch):
@@ -249,6 +255,13 @@ def test_evaluation_leaves_the_model_and_repeats_itself(digits):
     assert evaluate(model, digits.test_images, seed=0) == first
     assert evaluate(model, digits.test_images, seed=1) != first
     torch.testing.assert_close(dict(model.state_dict()), dict(before), rtol=0, atol=0)
+
+
+def test_evaluation_keeps_no_graph():
+    model, kept = VAE(hidden_dims=(16,), latent_dim=3), []
+    model.register_forward_hook(lambda model, x, output: kept.append(output.logits.requires_grad))
+    evaluate(model, torch.rand(5, 784), seed=0)
+    assert kept == [False]
 
 
 def test_evaluation_draws_one_sample_of_z_for_each_image():

@@ -123,10 +123,11 @@ def fit(
         Both networks, their history, and their weights at the snapshot epochs.
 
     Raises:
+        DataError: as in `training.fit`.
         ParameterError: the last mini-batch of an epoch would hold one image, of which batch
             normalisation can make no statistics.
     """
-    device = resolve_device(config.device)
+    device, data = resolve_device(config.device), data.checked()
     last = len(data.train_images) % config.batch_size or config.batch_size
     if config.batch_norm and last == 1:
         raise parameters.ParameterError(

@@ -18,9 +18,16 @@ from typing import Any
 
 from vae_helpers import PROJECT
 from vae_helpers.files import write_whole
+from vae_helpers.parameters import shown
 
 BANDS = PROJECT / "report" / "bands.toml"
 CONFIDENCE = 0.999
+LEAST_SEEDS = 5
+PROFILES = ("full", "smoke")
+
+
+FIELDS = {"unit": str, "decimals": int, "excludes": str}
+"""What an entry says, whatever was measured, and of which type it is."""
 
 
 class BandError(ValueError):
@@ -51,23 +58,47 @@ def read(notebook: str, profile: str, *, path: Path = BANDS) -> dict[str, Band]:
     Args:
         notebook: such as "04_training".
         profile: "full" or "smoke"; for any other the numbers have a unit but no band.
+
+    Raises:
+        BandError: the file or an entry does not say what is needed; the message names it.
     """
-    entries = tomllib.loads(path.read_text()).get(notebook, {})
-    return {name: _band(f"{notebook}.{name}", entry, profile) for name, entry in entries.items()}
+    try:
+        entries = tomllib.loads(path.read_text()).get(notebook, {})
+    except (ValueError, OSError) as error:
+        raise BandError(f"{path}: expected a file in TOML, but: {error}") from error
+    if not isinstance(entries, dict):
+        raise BandError(f"{path.name}: {notebook}: expected a table, got {shown(entries)}")
+    return {
+        name: _band(f"{path.name}: {notebook}.{name}", entry, profile)
+        for name, entry in entries.items()
+    }
 
 
-def _band(name: str, entry: Mapping[str, Any], profile: str) -> Band:
-    missing = {"unit", "decimals", "excludes"} - entry.keys()
-    if missing:
-        raise BandError(f"{BANDS.name}: {name} lacks {', '.join(sorted(missing))}")
+def _band(name: str, entry: Any, profile: str) -> Band:
+    if not isinstance(entry, dict):
+        raise BandError(f"{name}: expected a table, got {shown(entry)}")
+    if missing := FIELDS.keys() - entry.keys():
+        raise BandError(f"{name} lacks {', '.join(sorted(missing))}")
+    if unknown := entry.keys() - FIELDS.keys() - set(PROFILES):
+        raise BandError(f"{name}: unknown entry {', '.join(map(repr, sorted(unknown)))}")
+    for field, kind in FIELDS.items():
+        if type(entry[field]) is not kind:
+            raise BandError(f"{name}: {field}: expected {kind.__name__}, got {shown(entry[field])}")
+    if not 0 <= entry["decimals"] <= 15:
+        raise BandError(f"{name}: decimals: expected 0 to 15, got {entry['decimals']}")
     measured = entry.get(profile, {})
-    return Band(
-        entry["unit"],
-        entry["decimals"],
-        entry["excludes"],
-        measured.get("low"),
-        measured.get("high"),
-    )
+    if not isinstance(measured, dict):
+        raise BandError(f"{name}: {profile}: expected a table, got {shown(measured)}")
+    low: Any = measured.get("low")
+    high: Any = measured.get("high")
+    if (low, high) != (None, None):  # one end alone would hold nothing, and nobody would notice
+        numbers = all(type(end) in (int, float) for end in (low, high))
+        if not numbers or not -math.inf < low <= high < math.inf:
+            raise BandError(
+                f"{name}: {profile}: expected two finite numbers, low <= high, got {shown(low)} "
+                f"and {shown(high)}"
+            )
+    return Band(entry["unit"], entry["decimals"], entry["excludes"], low, high)
 
 
 def prediction_interval(values: Sequence[float]) -> tuple[float, float]:
@@ -82,8 +113,8 @@ def prediction_interval(values: Sequence[float]) -> tuple[float, float]:
     from scipy.stats import t
 
     n = len(values)
-    if n < 5 or not all(map(math.isfinite, values)):
-        raise BandError(f"expected at least 5 finite values, got {list(values)}")
+    if n < LEAST_SEEDS or not all(map(math.isfinite, values)):
+        raise BandError(f"expected at least {LEAST_SEEDS} finite values, got {list(values)}")
     reach = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * math.sqrt(1 + 1 / n)
     mean, sd = statistics.fmean(values), statistics.stdev(values)
     return mean - reach * sd, mean + reach * sd
@@ -127,8 +158,8 @@ def write(
         path: the file.
 
     Returns:
-        What is wrong, one sentence a number: wider than its cap, or without an entry. Those
-        numbers keep the band they had.
+        What is wrong, one sentence a number: wider than its cap, not finite, or without an entry.
+        Those numbers keep the band they had.
     """
     import tomlkit
 
@@ -140,7 +171,11 @@ def write(
             if entry is None or "cap" not in entry.get(profile, {}):
                 problems.append(f"{notebook}.{name}: no entry with a cap for {profile}")
                 continue
-            new = measured(by_threads, decimals=entry["decimals"])
+            try:
+                new = measured(by_threads, decimals=entry["decimals"])
+            except BandError as error:
+                problems.append(f"{notebook}.{name}: {error}")
+                continue
             if new["high"] - new["low"] > entry[profile]["cap"]:
                 problems.append(
                     f"{notebook}.{name}: {new['low']:g} to {new['high']:g} is wider than the cap "

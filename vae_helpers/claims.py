@@ -233,7 +233,7 @@ def begin(notebook: str, **given: Any) -> Lesson:
             the names are not those of the parameters cell.
     """
     known = defaults(notebook)
-    for name in given.keys() ^ known.keys():
+    for name in sorted(given.keys() ^ known.keys()):
         raise ParameterError(f"{notebook}: parameter {name!r} is only on one side of begin()")
     values = {name: parameters.check(name, value) for name, value in given.items()}
     profile = profile_of(notebook, values)
@@ -263,10 +263,10 @@ def defaults(notebook: str) -> dict[str, Any]:
     Raises:
         ParameterError: there is no such notebook, or no cell tagged `parameters` in it.
     """
-    path = NOTEBOOKS / f"{notebook}.ipynb"
-    if not path.is_file():
-        known = sorted(other.stem for other in NOTEBOOKS.glob("*.ipynb"))
+    known = {path.stem: path for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
+    if notebook not in known:
         raise ParameterError(f"unknown notebook {notebook!r}{suggestion(notebook, known)}")
+    path = known[notebook]
     for cell in json.loads(path.read_text())["cells"]:
         if "parameters" in cell["metadata"].get("tags", []):
             return dict(map(_assignment, ast.parse("".join(cell["source"])).body))

@@ -8,7 +8,7 @@ one scale as long as they use the same file. `python -m vae_helpers ruler` train
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from safetensors.torch import load, save
 from torch import Tensor, nn, optim
 
-from vae_helpers import PROJECT, runs
+from vae_helpers import PROJECT, parameters, runs
 from vae_helpers.data import Digits, batches
 from vae_helpers.files import write_whole
 from vae_helpers.runs import StateDict
@@ -126,12 +126,20 @@ class ClassifierConfig:
         learning_rate: Adam's step size in the first epoch; it falls by the same amount every epoch
             and would reach zero after the last.
         seed: of initial weights, order and shifts.
+
+    Raises:
+        ParameterError: a field has the wrong type or is out of range; the message names it.
     """
 
     epochs: int = 10
     batch_size: int = 128
     learning_rate: float = 1e-3
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = parameters.check(field.name, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
 
 
 def train(
@@ -141,8 +149,11 @@ def train(
 
     Returns:
         The model, and per epoch `train_loss` (nats per image) and `test_accuracy` (a share).
+
+    Raises:
+        DataError: as in `training.fit`.
     """
-    state = _ClassifierRun(config, data)
+    state = _ClassifierRun(config, data.checked())
     what = runs.digest(
         config=asdict(config),  # with its epochs, which shape the step sizes
         data_checksum=data.checksum,

@@ -13,7 +13,9 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import torch
 from filelock import FileLock
@@ -21,6 +23,7 @@ from torch import Tensor
 
 from vae_helpers import PROJECT
 from vae_helpers.files import write_whole
+from vae_helpers.parameters import shown
 
 MD5 = {
     "MNIST": {
@@ -51,6 +54,10 @@ class MissingDataError(DataError):
     """A file or folder of the data set is not there."""
 
 
+class CacheError(DataError):
+    """The packed files cannot be unpacked beside them."""
+
+
 class AlteredDataError(DataError):
     """A file of the data set is there, but its bytes are not the published ones."""
 
@@ -77,12 +84,8 @@ class Digits:
         Raises:
             ValueError: more images are asked for than there are, or none at all.
         """
-        for name, asked, there in (
-            ("train", train, len(self.train_images)),
-            ("test", test, len(self.test_images)),
-        ):
-            if not 1 <= asked <= there:
-                raise ValueError(f"{name}: expected 1 to {there} images, got {asked}")
+        _check_count("train", train, len(self.train_images))
+        _check_count("test", test, len(self.test_images))
         return Digits(
             self.train_images[:train],
             self.train_labels[:train],
@@ -100,15 +103,25 @@ class Digits:
         Raises:
             ValueError: nothing would be left on one of the two sides.
         """
-        there = len(self.train_images)
-        if not 1 <= held_out < there:
-            raise ValueError(f"held_out: expected 1 to {there - 1} images, got {held_out}")
+        _check_count("held_out", held_out, len(self.train_images) - 1)
         return Digits(
             self.train_images[:-held_out],
             self.train_labels[:-held_out],
             self.train_images[-held_out:],
             self.train_labels[-held_out:],
         )
+
+    def checked(self) -> Digits:
+        """The same digits if they are as said above, which a fit makes sure of before it begins.
+
+        Raises:
+            DataError: the message names the tensor, what was expected and what it is.
+        """
+        for side in ("train", "test"):
+            images, labels = getattr(self, f"{side}_images"), getattr(self, f"{side}_labels")
+            _check_images(f"{side}_images", images)
+            _check_labels(f"{side}_labels", labels, len(images))
+        return self
 
     def to(self, device: str | torch.device) -> Digits:
         """The same digits on another device."""
@@ -148,11 +161,13 @@ def load_mnist(
         60,000 training and 10,000 test images.
 
     Raises:
-        UnknownDatasetError, MissingDataError, AlteredDataError: each says which file, what was
-            expected, what was found and how to mend it.
+        UnknownDatasetError, MissingDataError, AlteredDataError, CacheError: each says which file,
+            what was expected, what was found and how to mend it.
     """
-    if dataset not in MD5:
-        raise UnknownDatasetError(f"dataset: expected one of {', '.join(MD5)}, got {dataset!r}")
+    if not isinstance(dataset, str) or dataset not in MD5:
+        raise UnknownDatasetError(
+            f"dataset: expected one of {', '.join(MD5)}, got {shown(dataset)}"
+        )
     root = Path(data_dir) if data_dir is not None else PROJECT / "data"
     from torchvision import datasets  # here, because it takes seconds to import
 
@@ -216,6 +231,39 @@ def binarize_images(images: Tensor, *, generator: torch.Generator) -> Tensor:
     return torch.bernoulli(images, generator=generator)
 
 
+def _check_count(name: str, asked: Any, there: int) -> None:
+    whole = isinstance(asked, Integral) and not isinstance(asked, bool)
+    if not whole or not 1 <= asked <= there:
+        raise ValueError(f"{name}: expected 1 to {there} images, got {shown(asked)}")
+
+
+def _check_images(name: str, images: Any) -> None:
+    if not isinstance(images, Tensor):
+        raise DataError(f"{name}: expected a tensor, got {type(images).__name__}")
+    if images.ndim != 2 or images.shape[1] != 784 or not len(images):
+        raise DataError(f"{name}: expected [N, 784] with N >= 1, got {list(images.shape)}")
+    if images.dtype != torch.float32:
+        raise DataError(f"{name}: expected float32 in [0, 1], got {images.dtype}")
+    low, high = images.aminmax()
+    if not (low >= 0 and high <= 1):  # NaN is in no interval
+        raise DataError(
+            f"{name}: expected values in [0, 1], got {low:.4g} to {high:.4g}; grey levels of 0 to "
+            "255 are to be divided by 255"
+        )
+
+
+def _check_labels(name: str, labels: Any, images: int) -> None:
+    if not isinstance(labels, Tensor):
+        raise DataError(f"{name}: expected a tensor, got {type(labels).__name__}")
+    if labels.shape != (images,):
+        raise DataError(f"{name}: expected [{images}], one an image, got {list(labels.shape)}")
+    if labels.dtype != torch.int64 or not (labels.min() >= 0 and labels.max() <= 9):
+        raise DataError(
+            f"{name}: expected int64 in 0..9, got {labels.dtype} in "
+            f"{labels.min().item()}..{labels.max().item()}"
+        )
+
+
 def _pixels(images: Tensor) -> Tensor:
     return images.reshape(len(images), -1).to(torch.float32).div_(255)
 
@@ -239,17 +287,23 @@ def _verified_root(root: Path, dataset: str) -> Path:
 
     cache = root / ".unpacked"
     unpacked = cache / dataset / "raw"
-    unpacked.mkdir(parents=True, exist_ok=True)
-    if not (cache / ".gitignore").exists():
-        (cache / ".gitignore").write_text("*\n")
-    with FileLock(cache / f"{dataset}.lock"):
-        for name, source in sources.items():
-            target, expected = unpacked / name, MD5[dataset][name]
-            if target.is_file() and hashlib.md5(target.read_bytes()).hexdigest() == expected:
-                continue
-            content = _content(source)
-            _check(content, source, expected)
-            write_whole(target, content)
+    try:
+        unpacked.mkdir(parents=True, exist_ok=True)
+        if not (cache / ".gitignore").exists():
+            (cache / ".gitignore").write_text("*\n")
+        with FileLock(cache / f"{dataset}.lock"):
+            for name, source in sources.items():
+                target, expected = unpacked / name, MD5[dataset][name]
+                if target.is_file() and hashlib.md5(target.read_bytes()).hexdigest() == expected:
+                    continue
+                content = _content(source)
+                _check(content, source, expected)
+                write_whole(target, content)
+    except OSError as error:
+        raise CacheError(
+            f"{cache}: expected a folder that the files can be unpacked into, but: {error}; remove "
+            f"it, or unpack the four files in {raw} yourself"
+        ) from error
     return cache
 
 

@@ -32,8 +32,12 @@ def targets(images: Tensor, convention: str, *, generator: torch.Generator) -> T
         generator: on the device of `images`, used by "dynamic" only.
 
     Raises:
-        ValueError: the convention is none of these.
+        ValueError: the convention is none of these, or a value is outside [0, 1].
     """
+    if not (images.min() >= 0 and images.max() <= 1):  # NaN is in no interval
+        raise ValueError(
+            f"images: expected values in [0, 1], got {images.min():.4g} to {images.max():.4g}"
+        )
     if convention == "grey":
         return images
     if convention == "dynamic":

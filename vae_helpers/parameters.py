@@ -7,9 +7,9 @@ neither torch nor anything else slow: a mistake on the command line is refused a
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 
@@ -27,17 +27,19 @@ class Number:
 
     def check(self, name: str, value: Any) -> int | float:
         """The value as `type`, or a `ParameterError` that gives the nearest valid one."""
-        accepted = int if self.type is int else (int, float)
+        accepted = Integral if self.type is int else Real  # numpy's numbers as well
         if isinstance(value, bool) or not isinstance(value, accepted):
             kind = "a whole number" if self.type is int else "a number"
-            raise ParameterError(f"{name}: expected {kind}, got {value!r}")
-        if not self.low <= value <= self.high:
-            nearest = self.low if math.isnan(value) else min(max(value, self.low), self.high)
+            raise ParameterError(f"{name}: expected {kind}, got {shown(value)}")
+        # numpy would round the ends of the range
+        number: Any = value.item() if hasattr(value, "item") else value
+        if not self.low <= number <= self.high:
+            nearest = self.high if number > self.high else self.low
             raise ParameterError(
-                f"{name}: expected {self.low:.10g} to {self.high:.10g}, got {value!r}; "
+                f"{name}: expected {self.low:.10g} to {self.high:.10g}, got {shown(value)}; "
                 f"the nearest valid value is {nearest:.10g}"
             )
-        return self.type(value)
+        return self.type(number) + 0  # -0.0 becomes 0.0: equal values make equal keys
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,10 @@ class Choice:
 
     def check(self, name: str, value: Any) -> str:
         """The word, or a `ParameterError` that gives the nearest valid one."""
-        if value not in self.words:
+        if not isinstance(value, str) or value not in self.words:
             raise ParameterError(
-                f"{name}: expected one of {', '.join(self.words)}, got {value!r}"
-                + suggestion(str(value), self.words)
+                f"{name}: expected one of {', '.join(self.words)}, got {shown(value)}"
+                + (suggestion(value, self.words) if isinstance(value, str) else "")
             )
         return str(value)
 
@@ -63,7 +65,7 @@ class Flag:
     def check(self, name: str, value: Any) -> bool:
         """The truth value, or a `ParameterError`."""
         if not isinstance(value, bool):
-            raise ParameterError(f"{name}: expected True or False, got {value!r}")
+            raise ParameterError(f"{name}: expected True or False, got {shown(value)}")
         return value
 
 
@@ -76,7 +78,7 @@ class Several:
     def check(self, name: str, value: Any) -> tuple[int | float, ...]:
         """The numbers as a tuple, or a `ParameterError` that names the first wrong one."""
         if not isinstance(value, (list, tuple)) or not value:
-            raise ParameterError(f"{name}: expected a list of numbers, got {value!r}")
+            raise ParameterError(f"{name}: expected a list of numbers, got {shown(value)}")
         return tuple(self.each.check(f"{name}[{i}]", item) for i, item in enumerate(value))
 
 
@@ -123,6 +125,15 @@ def check(name: str, value: Any) -> Any:
     if name not in RULES:
         raise ParameterError(f"unknown parameter {name!r}{suggestion(name, RULES)}")
     return RULES[name].check(name, value)
+
+
+def shown(value: Any) -> str:
+    """A value as messages quote it: its repr, cut if it is long."""
+    try:
+        text = repr(value)
+    except Exception:  # foreign code, and whole numbers of more than 4,300 digits have none
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= 200 else f"{text[:100]}... ({len(text):,} characters)"
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

@@ -3,7 +3,8 @@
     study = studies.read("beta")
     mean, half_width = studies.mean_interval(study.values("test_loss_last", {"beta": 1.0}))
 
-A study whose digest (`fingerprint.digest`) is no longer today's calls itself stale. Reading needs
+A study whose digest (`fingerprint.digest`) is no longer today's calls itself stale, unless some of
+its cells were repeated with today's code and gave the same numbers (`confirmation`). Reading needs
 neither torch nor dask.
 """
 
@@ -16,11 +17,12 @@ import statistics
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from vae_helpers import PROJECT
 from vae_helpers.fingerprint import digest
-from vae_helpers.parameters import ParameterError, suggestion
+from vae_helpers.parameters import ParameterError, shown, suggestion
 
 STUDIES = PROJECT / "report" / "studies.toml"
 PUBLISHED = PROJECT / "report" / "results" / "studies"
@@ -40,7 +42,7 @@ class Study:
         rows: one dictionary a cell, in the order of the grid: the arm if there are arms, the
             parameters, status, error and the metrics; None where there is nothing.
         provenance: how, when and where it was made.
-        stale: whether the code has changed since.
+        stale: whether the code has changed since it was made or confirmed.
     """
 
     name: str
@@ -93,6 +95,9 @@ class Study:
         words += [f"seed{'s' if len(seeds) > 1 else ''} {row}"] if seeds else []
         words += [f"{len(self.failed())} failed"]
         earlier = "; made by an earlier version of the code" if self.stale else ""
+        if not self.stale and "confirmed" in self.provenance:
+            count = len(self.provenance["confirmed"]["cells"])
+            earlier = f"; {count} of them repeated since, with the same numbers"
         return f"study {self.name}: {', '.join(words)}{earlier}"
 
 
@@ -100,21 +105,35 @@ def read(name: str) -> Study:
     """A committed study from report/results/studies/.
 
     Raises:
-        StudyError: it is not there; the message says which are, or how it is made.
+        StudyError: it is not there; the message says which are, or how it is made. Or a file of it
+            does not hold what a study leaves there; the message names the file.
     """
     path = PUBLISHED / f"{name}.csv"
     if not path.exists():
-        planned = tomllib.loads(STUDIES.read_text())
-        if name in planned:
+        known = planned(STUDIES)
+        if name in known:
             raise StudyError(f"study {name!r} was not run yet; `make studies` does")
-        raise StudyError(f"unknown study {name!r}{suggestion(name, planned)}")
-    with path.open(newline="") as file:
-        rows = [
-            {column: text if column == "arm" else _value(text) for column, text in row.items()}
-            for row in csv.DictReader(file)
-        ]
-    found = json.loads((PUBLISHED / f"{name}.json").read_text())
-    return Study(name, rows, found, stale=found["digest"] != digest(found["notebook"]))
+        raise StudyError(f"unknown study {name!r}{suggestion(name, known)}")
+    rows, provenance = _table(path), _provenance(path.with_suffix(".json"))
+    held = {provenance["digest"], provenance.get("confirmed", {}).get("digest")}
+    try:
+        stale = digest(provenance["notebook"]) not in held
+    except (OSError, ValueError) as error:
+        expected = f"the name of a notebook, got {provenance['notebook']!r}"
+        raise _altered(path.with_suffix(".json"), expected) from error
+    return Study(name, rows, provenance, stale)
+
+
+def planned(path: Path) -> dict[str, Any]:
+    """What studies.toml says, by the name of the study; the entries are not checked.
+
+    Raises:
+        StudyError: the file is not there or not in TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text())
+    except (ValueError, OSError) as error:
+        raise StudyError(f"{path}: expected a file in TOML, but: {error}") from error
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
@@ -135,15 +154,61 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
     return statistics.fmean(values), reach * statistics.stdev(values)
 
 
+def _table(path: Path) -> list[Row]:
+    try:
+        with path.open(newline="") as file:
+            head, *lines = list(csv.reader(file, strict=True)) or [[]]
+    except (ValueError, csv.Error) as error:
+        raise _altered(path, f"a table of a study, but: {error}") from error
+    if not lines or "status" not in head or any(len(line) != len(head) for line in lines):
+        raise _altered(path, "a table with a column 'status' and rows of one length")
+    rows = [
+        {
+            column: text if column == "arm" else _value(text)
+            for column, text in zip(head, line, strict=True)
+        }
+        for line in lines
+    ]
+    for row in rows:
+        if type(row.get("seed", 0)) is not int:
+            raise _altered(path, f"a whole number as seed, got {row['seed']!r}")
+    return rows
+
+
+def _provenance(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except (ValueError, OSError) as error:
+        raise _altered(path, f"the provenance of a study, but: {error}") from error
+    if not isinstance(found, dict):
+        raise _altered(path, f"the provenance of a study, got {shown(found)}")
+    for name in ("digest", "notebook"):
+        if not isinstance(found.get(name), str):
+            raise _altered(path, f"a {name}, got {shown(found.get(name))}")
+    confirmed = found.get("confirmed", {"cells": []})
+    if not isinstance(confirmed, dict) or not isinstance(confirmed.get("cells"), list):
+        raise _altered(path, f"confirmed cells, got {shown(confirmed)}")
+    return found
+
+
+def _altered(path: Path, expected: str) -> StudyError:
+    return StudyError(f"{path}: expected {expected}; get it back with `git checkout -- {path}`")
+
+
 def _value(text: str) -> Any:
     """What a table's text stands for: a number, a truth value, some numbers, a word or None."""
     if text in ("", "True", "False"):
         return text == "True" if text else None
-    if text.startswith("["):
-        return tuple(json.loads(text))
-    for kind in (int, float):
+    for kind in (int, float, _numbers):
         try:
             return kind(text)
         except ValueError:
             continue
     return text
+
+
+def _numbers(text: str) -> tuple[int | float, ...]:
+    found = json.loads(text)
+    if not isinstance(found, list) or not all(type(number) in (int, float) for number in found):
+        raise ValueError(f"expected numbers, got {text}")
+    return tuple(found)

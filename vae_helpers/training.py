@@ -116,8 +116,11 @@ def fit(
 
     Returns:
         The model, its history, and its weights at the snapshot epochs.
+
+    Raises:
+        DataError: the images are not float32 in [0, 1], or the like; the message names them.
     """
-    device = resolve_device(config.device)
+    device, data = resolve_device(config.device), data.checked()
     state = _VAERun(config, data.to(device), device)
     run = runs.continue_run(
         state,
