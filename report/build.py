@@ -15,6 +15,8 @@ from pathlib import Path
 
 import typst
 
+from vae_helpers.files import write_whole
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -77,8 +79,7 @@ def build(results: Path, output: Path) -> None:
         raise RuntimeError(f"report.typ: {error.message}") from error
     if warnings:
         raise RuntimeError("report.typ: " + "; ".join(warning.message for warning in warnings))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_bytes(pdf)
+    write_whole(output, pdf)
 
 
 def main() -> int:

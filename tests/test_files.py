@@ -1,18 +1,29 @@
 """Files are there whole or not at all."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
-from vae_helpers.files import FileNotWrittenError, write_whole
+from vae_helpers.files import (
+    DamagedFileError,
+    FileNotWrittenError,
+    read_json,
+    read_sealed,
+    remove_left_over,
+    sealed,
+    write_whole,
+)
 
 
 def test_text_and_bytes_are_written_into_a_folder_that_is_made(tmp_path):
-    write_whole(tmp_path / "new" / "a.txt", "é\n")
-    write_whole(tmp_path / "new" / "b.bin", b"\x00\x01")
-    assert (tmp_path / "new" / "a.txt").read_bytes() == b"\xc3\xa9\n"
-    assert (tmp_path / "new" / "b.bin").read_bytes() == b"\x00\x01"
-    assert len(list((tmp_path / "new").iterdir())) == 2
+    folder = tmp_path / "new" / "newer"
+    write_whole(folder / "a.txt", "é\n")
+    write_whole(folder / "b.bin", b"\x00\x01")
+    assert (folder / "a.txt").read_bytes() == b"\xc3\xa9\n"
+    assert (folder / "b.bin").read_bytes() == b"\x00\x01"
+    assert len(list(folder.iterdir())) == 2
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_says_why(tmp_path, monkeypatch):
@@ -42,3 +53,57 @@ def test_who_may_read_the_file_is_decided_by_the_umask(tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o644
+
+
+def test_an_interrupted_write_leaves_nothing_beside_the_old_file(tmp_path, monkeypatch):
+    def interrupted(descriptor):
+        raise KeyboardInterrupt
+
+    write_whole(tmp_path / "a.txt", "old")
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.txt"]
+
+
+@pytest.fixture
+def dead():
+    """The number of a process that is no more."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    return process.pid
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path, dead):
+    names = [
+        f"{name}.{writer}.tmp" for name in ("a.txt", "b.txt") for writer in (dead, os.getpid())
+    ]
+    for name in (*names, "mine.tmp"):
+        (tmp_path / name).write_text("half")
+    write_whole(tmp_path / "a.txt", "whole")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"a.txt", "mine.tmp", f"b.txt.{dead}.tmp", f"b.txt.{os.getpid()}.tmp"}
+    remove_left_over(tmp_path)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"a.txt", "mine.tmp", f"b.txt.{os.getpid()}.tmp"}
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe", None])
+def test_a_json_file_that_is_none_is_named_with_what_to_do(tmp_path, content):
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DamagedFileError, match=r"a\.json: expected a.* JSON file, got .*; do this"):
+        read_json(path, remedy="do this")
+
+
+def test_what_was_sealed_comes_back_and_no_altered_byte_of_it_does(tmp_path):
+    path, content = tmp_path / "a.json", {"loss": 99.25, "name": "é", "epochs": [1, 2]}
+    text = sealed(content).encode()
+    path.write_bytes(text)
+    assert read_sealed(path, remedy="do this") == content
+    for place in range(len(text) - 1):
+        path.write_bytes(text[:place] + bytes([text[place] ^ 1]) + text[place + 1 :])
+        with pytest.raises(DamagedFileError, match=r"a\.json: expected .*; do this"):
+            read_sealed(path, remedy="do this")

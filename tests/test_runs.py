@@ -1,6 +1,7 @@
 """Runs that are continued, damaged, killed and locked end with the numbers of one that was not."""
 
 import importlib.util
+import itertools
 import json
 import multiprocessing
 import shutil
@@ -10,11 +11,13 @@ import sys
 import time
 from dataclasses import replace
 from datetime import datetime
+from types import SimpleNamespace
 
 import pytest
 import torch
+from filelock import Timeout
 
-from vae_helpers import objective, runs, training
+from vae_helpers import PROJECT, objective, runs, training
 from vae_helpers.data import Digits
 from vae_helpers.runs import RunBusyError, code_digest, continue_run, seconds_per_epoch
 from vae_helpers.training import TrainConfig, describe, fit
@@ -126,6 +129,7 @@ def test_fewer_epochs_are_exactly_those_with_the_weights_they_had(tmp_path, kept
     alone, _ = swing(2)
     assert fewer.history == alone.history
     assert fewer.weights[2] == alone.weights[2]
+    assert sorted(fewer.weights) == [1, 2]
 
 
 def test_fewer_epochs_leave_the_longer_run_as_it_is(tmp_path):
@@ -142,6 +146,36 @@ def test_weights_asked_for_later_are_those_of_the_same_run(tmp_path):
     whole, _ = swing(5, snapshot_epochs=(2,))
     assert later.history == whole.history
     assert later.weights == whole.weights
+
+
+def test_epochs_of_another_machine_are_not_mixed_with_those_that_are_repeated(tmp_path):
+    class Elsewhere(Pendulum):
+        def epoch(self, number):
+            self.weight = self.weight + 1e-9  # as by another order of the sums
+            return super().epoch(number)
+
+    continue_run(Elsewhere(), WHAT, epochs=4, run_dir=tmp_path, snapshot_epochs=())
+    repeated, _ = swing(2, tmp_path, snapshot_epochs=(2,))
+    assert repeated.history == swing(2)[0].history
+    longer, trained = swing(4, tmp_path, snapshot_epochs=(2,))
+    assert trained == [3, 4]
+    assert longer.history == swing(4)[0].history
+
+
+@pytest.mark.parametrize(("stored", "fresh"), [(2, 1), (1, 2)])
+def test_a_checkpoint_with_other_parts_than_ours_is_not_loaded(tmp_path, stored, fresh):
+    class Grouped(Pendulum):
+        def __init__(self, groups):
+            super().__init__()
+            self.groups = [torch.zeros(1)] * groups  # as an optimiser's groups of parameters
+
+        def state_dict(self):
+            return super().state_dict() | {"groups": self.groups}
+
+    continue_run(Grouped(stored), WHAT, epochs=2, run_dir=tmp_path)
+    state = Grouped(fresh)
+    continue_run(state, WHAT, epochs=2, run_dir=tmp_path)
+    assert state.trained == [1, 2]
 
 
 def test_weights_are_copies_that_later_epochs_do_not_change(tmp_path):
@@ -181,6 +215,18 @@ def test_seconds_and_dates_are_kept_apart(tmp_path, folder):
         assert datetime.fromisoformat(epoch["done"]).utcoffset().total_seconds() == 0
     assert "cores" in noted["machine"]
     assert seconds_per_epoch(WHAT, tmp_path) == [epoch["seconds"] for epoch in noted["epochs"]]
+
+
+def test_seconds_are_those_of_each_epoch_to_the_millisecond(tmp_path, monkeypatch):
+    now = itertools.accumulate(itertools.cycle([5.0, 0.1234]))
+    monkeypatch.setattr(runs, "time", SimpleNamespace(perf_counter=lambda: next(now)))
+    swing(3, tmp_path)
+    assert seconds_per_epoch(WHAT, tmp_path) == [0.123] * 3
+
+
+def test_epochs_of_a_curve_are_those_at_which_the_committed_curves_stand():
+    measured = json.loads((PROJECT / "report" / "results" / "05_gan.json").read_text())
+    assert list(runs.CURVE_EPOCHS) == measured["values"]["fcd"]["at"]
 
 
 def test_two_runs_of_one_configuration_write_the_same_history(tmp_path):
@@ -258,6 +304,28 @@ def test_no_flipped_bit_of_a_checkpoint_reaches_the_numbers(tmp_path, folder):
         run, _ = swing(4, damaged.parent)
         assert run.history == whole.history, damaged
         assert run.weights == whole.weights, damaged
+
+
+def test_weights_of_epochs_that_are_trained_anew_elsewhere_are_forgotten(tmp_path, folder):
+    class Elsewhere(Pendulum):
+        def epoch(self, number):
+            self.weight = self.weight + 1e-9  # as by another order of the sums
+            return super().epoch(number)
+
+    continue_run(Elsewhere(), WHAT, epochs=4, run_dir=tmp_path, snapshot_epochs=(2,))
+    for path in folder.glob("checkpoint-*.pt"):
+        path.write_bytes(b"")
+    swing(4, tmp_path, snapshot_epochs=())
+    again, _ = swing(4, tmp_path, snapshot_epochs=(2,))
+    assert again.weights == swing(4, snapshot_epochs=(2,))[0].weights
+
+
+def test_the_newest_checkpoint_is_that_of_the_largest_number(tmp_path, folder):
+    swing(3, tmp_path)
+    assert runs._numbered(folder, "checkpoint").keys() == {2, 3}
+    (folder / "checkpoint-10000.pt").touch()
+    (folder / "checkpoint-9999.pt").touch()
+    assert max(runs._numbered(folder, "checkpoint")) == 10_000
 
 
 def test_seconds_hold_one_entry_an_epoch_after_damage(tmp_path, folder):
@@ -452,11 +520,14 @@ def holder(tmp_path, folder):
         yield process
 
 
-def test_second_process_waits_for_the_first(tmp_path, holder):
+def test_second_process_waits_for_the_first_and_says_so(tmp_path, holder, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     holder.stdin.write("\n")
     holder.stdin.flush()
     run, trained = swing(2, tmp_path)
     assert (tmp_path / "released").exists()
+    words = "training: waiting for another process that trains the same run"
+    assert words in capsys.readouterr().err
     assert trained == [1, 2]
     assert len(run.history) == 2
 
@@ -469,3 +540,20 @@ def test_second_process_gives_up_with_a_clear_word(tmp_path, folder, holder):
         "wait for it to end, or stop it"
     )
     assert [path.name for path in folder.iterdir()] == ["lock"]
+
+
+def test_unless_told_otherwise_a_process_waits_four_hours(tmp_path, monkeypatch):
+    asked = []
+
+    class Held:
+        def __init__(self, path):
+            self.path = path
+
+        def acquire(self, timeout):
+            asked.append(timeout)
+            raise Timeout(self.path)
+
+    monkeypatch.setattr(runs, "FileLock", Held)
+    with pytest.raises(RunBusyError):
+        swing(2, tmp_path)
+    assert asked == [0, 4 * 60 * 60]

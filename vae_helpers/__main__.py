@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vae_helpers import course, study_runs
 from vae_helpers.claims import BUILD
-from vae_helpers.files import FileNotWrittenError
+from vae_helpers.files import DamagedFileError, FileNotWrittenError
 from vae_helpers.parameters import ParameterError
 
 
@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (
         course.NotebookFailedError,
         study_runs.SchedulerLostError,
+        DamagedFileError,
         FileNotWrittenError,
     ) as error:
         print(f"\n{error}", file=sys.stderr)

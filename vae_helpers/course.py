@@ -11,7 +11,6 @@ import ast
 import json
 import math
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from typing import Any
 
 from vae_helpers import PROJECT, bands, parameters
 from vae_helpers.claims import BUILD, NOTEBOOKS, SMOKE, defaults, profile_of
+from vae_helpers.files import write_whole
 from vae_helpers.parameters import Flag, Number, ParameterError, Several, shown, suggestion
 
 PUBLISHED = PROJECT / "report"
@@ -190,11 +190,11 @@ def _publish(executions: Sequence[Execution]) -> None:
                 old.unlink()
     for execution in executions:
         _write_notebook(clean_metadata(_executed(execution)), NOTEBOOKS, execution.notebook)
-        shutil.copy(execution.results, PUBLISHED / "results")
-        for figure in json.loads(execution.results.read_text())["figures"].values():
-            shutil.copy(
-                BUILD / execution.profile / "figures" / figure["file"], PUBLISHED / "figures"
-            )
+        results = execution.results.read_bytes()
+        write_whole(PUBLISHED / "results" / execution.results.name, results)
+        for figure in json.loads(results)["figures"].values():
+            made = BUILD / execution.profile / "figures" / figure["file"]
+            write_whole(PUBLISHED / "figures" / made.name, made.read_bytes())
 
 
 def _publish_references(executions: Sequence[Execution]) -> None:

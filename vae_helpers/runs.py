@@ -9,6 +9,9 @@ line of the loss is another. The folder holds
     weights-0005.pt      the weights alone, at the epochs that were asked to be kept
     history.json         the epochs' numbers, for people; the checkpoint's copy is the one used
     seconds.json         when and how fast each epoch ran: not reproducible, so kept apart
+
+A damaged file costs its epoch and not the run: it is told from a whole one by the SHA-256 in front
+of it, and made again. What is read from disk is tensors and numbers; no code of a file is executed.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import hashlib
 import inspect
 import io
 import json
+import logging
 import os
 import platform
 import textwrap
@@ -27,14 +31,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from filelock import FileLock, Timeout
 
 from vae_helpers import PROJECT, divergence
 from vae_helpers.divergence import DivergedError
-from vae_helpers.files import FileNotWrittenError, write_whole
+from vae_helpers.files import (
+    DamagedFileError,
+    FileNotWrittenError,
+    read_sealed,
+    remove_left_over,
+    sealed,
+    write_whole,
+)
 from vae_helpers.progress import Progress
 
 RUNS = PROJECT / "runs"
@@ -44,6 +55,8 @@ CURVE_EPOCHS = (*range(1, 11), 12, 15, 20, 25, 30)
 
 History = list[dict[str, float]]
 StateDict = dict[str, Any]
+
+_log = logging.getLogger(__name__)  # on stderr, if nobody has asked for something else
 
 
 class RunBusyError(RuntimeError):
@@ -154,8 +167,14 @@ def continue_run(
             return _train(state, epochs, keep, folder=None, progress=progress)
         folder = Path(run_dir) / what["key"]
         with _alone(folder, wait_seconds, progress):
-            _write_json(folder / "run.json", what)
-            return _train(state, epochs, keep, folder=folder, progress=progress)
+            _keep_json(folder / "run.json", what)
+            try:
+                return _train(state, epochs, keep, folder=folder, progress=progress)
+            except KeyboardInterrupt as error:
+                error.add_note(
+                    f"The epochs that were done are kept in {folder}; the same call goes on there."
+                )
+                raise
 
 
 @contextmanager
@@ -181,8 +200,7 @@ def _alone(folder: Path, wait_seconds: float, progress: Progress) -> Iterator[No
             f"{error.strerror}. Nothing was trained; take another folder, or None to keep nothing",
         ) from error
     try:
-        for left in folder.glob("*.tmp"):  # by a process that was killed while it wrote
-            left.unlink()
+        remove_left_over(folder)
         yield
     finally:
         lock.release()
@@ -191,41 +209,53 @@ def _alone(folder: Path, wait_seconds: float, progress: Progress) -> Iterator[No
 def _train(
     state: State, epochs: int, keep: set[int], *, folder: Path | None, progress: Progress
 ) -> Run:
-    stored = _last_good_checkpoint(folder)
+    stored = _last_good_checkpoint(folder, state)
     history = stored["history"] if stored else []
-    run = Run(history[:epochs], _stored_weights(folder, keep, len(history)))
-    missing = {epoch for epoch in keep if epoch <= len(history)} - run.weights.keys()
-    progress.skip(len(run.history) - max(missing, default=0))
-    if missing:  # asked for only now, or damaged: the epochs up to there are repeated
-        again = Run()
-        for number in range(1, max(missing) + 1):
-            _train_epoch(state, number, again, keep, folder=folder, progress=progress)
-        if again.history == history[: len(again.history)]:
-            run.weights |= again.weights
+    if folder is not None and stored:
+        _keep_json(folder / "history.json", history)
+    reached = min(epochs, len(history))
+    run = Run(history[:reached], _stored_weights(folder, keep, reached, state))
+    missing = {epoch for epoch in keep if epoch <= reached} - run.weights.keys()
+    again = max(missing - {len(history)}, default=0)  # the checkpoint has those of the last
+    progress.skip(reached - again)
+    if again:  # asked for only now, or damaged: the epochs up to there are repeated
+        repeated = Run()
+        for number in range(1, again + 1):
+            _train_epoch(state, number, repeated, keep, kept_in=folder, progress=progress)
+        if repeated.history == history[:again]:
+            run.weights |= repeated.weights
         else:  # made on another machine: its epochs and ours are not one run
-            run, stored = again, None
-            if folder is not None:
-                _save_checkpoint(folder, state, run.history)
+            run, stored, reached = repeated, None, again
+            _forget_after(folder, 0)
+        for epoch, weights in repeated.weights.items():
+            _save_weights(folder, epoch, weights)
+        if stored is None:
+            _save_checkpoint(folder, state, run.history)
     if stored and len(history) <= epochs:
         state.load_state_dict(stored["state"])
-    for number in range(len(run.history) + 1, epochs + 1):
+        if reached in missing:
+            run.weights[reached] = _copy(state.weights())
+            _save_weights(folder, reached, run.weights[reached])
+    for number in range(reached + 1, epochs + 1):
         began = time.perf_counter()
-        _train_epoch(state, number, run, keep, folder=folder, progress=progress)
-        if folder is not None:
-            _save_checkpoint(folder, state, run.history)
-            _note_seconds(folder, number, time.perf_counter() - began)
+        _train_epoch(state, number, run, keep, kept_in=folder, progress=progress)
+        _forget_after(folder, number - 1)
+        if number in keep:
+            _save_weights(folder, number, run.weights[number])
+        _note_seconds(folder, number, time.perf_counter() - began)
+        _save_checkpoint(folder, state, run.history)
     return run
 
 
 def _train_epoch(
-    state: State, number: int, run: Run, keep: set[int], *, folder: Path | None, progress: Progress
+    state: State, number: int, run: Run, keep: set[int], *, kept_in: Path | None, progress: Progress
 ) -> None:
     """Train one epoch and add it to a run; nothing of an epoch that diverged is kept."""
     try:
         numbers = state.epoch(number)
         divergence.check(numbers, state.weights(), epoch=number)
     except DivergedError as error:
-        kept = f"; the {number - 1} epochs before are kept in {folder}" if folder else ""
+        kept = f"; the {number - 1} epochs before are kept in {kept_in}" if kept_in else ""
         raise DivergedError(
             f"{error}. The training was stopped{kept}. With the same settings it would go the same "
             "way again: take a smaller learning_rate, and see that all images are in [0, 1]"
@@ -233,45 +263,111 @@ def _train_epoch(
     run.history.append(numbers)
     if number in keep:
         run.weights[number] = _copy(state.weights())
-        if folder is not None:
-            _save(_weights_path(folder, number), run.weights[number])
     progress.step("  ".join(f"{name} {numbers[name]:.1f}" for name in numbers if name != "epoch"))
 
 
-def _stored_weights(folder: Path | None, keep: set[int], reached: int) -> dict[int, StateDict]:
+def _stored_weights(
+    folder: Path | None, keep: set[int], reached: int, state: State
+) -> dict[int, StateDict]:
     """Those of the epochs to keep that are on disk and whole."""
     if folder is None:
         return {}
-    found = {epoch: _load(_weights_path(folder, epoch)) for epoch in keep if epoch <= reached}
-    return {epoch: weights for epoch, weights in found.items() if weights}
+    found = {}
+    for epoch in sorted(epoch for epoch in keep if epoch <= reached):
+        path = _weights_path(folder, epoch)
+        weights, ours = _load(path), state.weights()
+        if _fits(weights, ours) and _fits(ours, weights):
+            found[epoch] = weights
+        elif path.exists():
+            _warn_damaged(path, f"the weights of epoch {epoch} are made again")
+    return found
 
 
-def _last_good_checkpoint(folder: Path | None) -> dict[str, Any] | None:
+def _last_good_checkpoint(folder: Path | None, state: State) -> dict[str, Any] | None:
     """The newest checkpoint that is whole: a damaged file costs its epoch, not the run."""
-    paths = sorted(folder.glob("checkpoint-*.pt"), reverse=True) if folder else []
-    return next((stored for path in paths if (stored := _load(path))), None)
+    paths = _numbered(folder, "checkpoint")
+    for epoch in sorted(paths, reverse=True):
+        stored = _load(paths[epoch])
+        if _is_checkpoint(stored, epoch, state):
+            return cast(dict[str, Any], stored)
+        _warn_damaged(paths[epoch], "the one before it is taken, and what is missing is trained")
+    return None
 
 
-def _save_checkpoint(folder: Path, state: State, history: History) -> None:
-    _save(
-        _checkpoint_path(folder, len(history)),
-        {"history": history, "state": state.state_dict()},
-    )
-    keep = {_checkpoint_path(folder, len(history) - back) for back in (0, 1)}
-    for other in set(folder.glob("checkpoint-*.pt")) - keep:
-        other.unlink()  # older, or newer and damaged: otherwise the run would stand there
-    _write_json(folder / "history.json", history)
+def _is_checkpoint(stored: Any, epoch: int, state: State) -> bool:
+    if not isinstance(stored, dict) or stored.keys() != {"history", "state"}:
+        return False
+    history = stored["history"]
+    if not isinstance(history, list) or not all(isinstance(numbers, dict) for numbers in history):
+        return False
+    epochs = [numbers.get("epoch") for numbers in history]
+    return epochs == list(range(1, epoch + 1)) and _fits(stored["state"], state.state_dict())
 
 
-def _load(path: Path) -> dict[str, Any] | None:
-    """What `_save` has written, or None if it is not there or not whole."""
-    stored = path.read_bytes() if path.exists() else b""
-    if hashlib.sha256(stored[32:]).digest() != stored[:32]:
+def _fits(stored: Any, fresh: Any) -> bool:
+    """Whether what is stored has every part of a fresh state, in its shape.
+
+    It may have more: an optimiser that has made no step yet remembers nothing.
+    """
+    if isinstance(fresh, torch.Tensor):
+        same = isinstance(stored, torch.Tensor) and stored.dtype == fresh.dtype
+        return same and stored.shape == fresh.shape
+    if isinstance(fresh, dict):
+        return isinstance(stored, dict) and all(
+            name in stored and _fits(stored[name], part) for name, part in fresh.items()
+        )
+    if isinstance(fresh, (list, tuple)):
+        return (
+            isinstance(stored, (list, tuple))
+            and len(stored) == len(fresh)
+            and all(map(_fits, stored, fresh))
+        )
+    return True
+
+
+def _warn_damaged(path: Path, what_follows: str) -> None:
+    _log.warning("run %s: %s is damaged; %s", path.parent.name, path.name, what_follows)
+
+
+def _save_checkpoint(folder: Path | None, state: State, history: History) -> None:
+    if folder is None:
+        return
+    path = _checkpoint_path(folder, len(history))
+    _save(path, {"history": history, "state": state.state_dict()})
+    for epoch, other in _numbered(folder, "checkpoint").items():
+        if epoch < len(history) - 1:
+            other.unlink()
+    _keep_json(folder / "history.json", history)
+
+
+def _save_weights(folder: Path | None, epoch: int, weights: StateDict) -> None:
+    if folder is not None:
+        _save(_weights_path(folder, epoch), weights)
+
+
+def _forget_after(folder: Path | None, epoch: int) -> None:
+    """Remove checkpoints and weights of later epochs: those of a run that could not be continued.
+
+    Here its epochs may have other numbers, as on another machine, and must not be taken for ours.
+    """
+    for kind in ("checkpoint", "weights"):
+        for later, path in _numbered(folder, kind).items():
+            if later > epoch:
+                path.unlink()
+
+
+def _load(path: Path) -> Any:
+    """What `_save` has written to this very place, or None if it is not there or not whole."""
+    try:
+        stored = path.read_bytes()
+    except OSError:  # not there, or on a disk that cannot give it back
         return None
-    content: dict[str, Any] = torch.load(
-        io.BytesIO(stored[32:]), weights_only=True, map_location="cpu"
-    )
-    return content
+    if _seal(path, stored[32:]) != stored[:32]:
+        return None
+    try:
+        return torch.load(io.BytesIO(stored[32:]), weights_only=True, map_location="cpu")
+    except Exception:  # what torch raises on a foreign file has no common class
+        return None
 
 
 def _checkpoint_path(folder: Path, epoch: int) -> Path:
@@ -282,34 +378,67 @@ def _weights_path(folder: Path, epoch: int) -> Path:
     return folder / f"weights-{epoch:04}.pt"
 
 
+def _numbered(folder: Path | None, kind: str) -> dict[int, Path]:
+    """The files of a kind by their epochs; what else somebody has put there is left alone."""
+    paths = folder.glob(f"{kind}-*.pt") if folder else []
+    numbers = {path: path.stem.removeprefix(f"{kind}-") for path in paths}
+    return {int(number): path for path, number in numbers.items() if number.isdecimal()}
+
+
 def _copy(weights: StateDict) -> StateDict:
     return {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
 
 
 def _save(path: Path, content: Any) -> None:
-    """The SHA-256 of what `torch.save` gives stands in front: no flipped bit becomes a number."""
     saved = io.BytesIO()
     torch.save(content, saved)
-    write_whole(path, hashlib.sha256(saved.getbuffer()).digest() + saved.getbuffer())
+    write_whole(path, _seal(path, saved.getbuffer()) + saved.getbuffer())
 
 
-def _write_json(path: Path, content: Any) -> None:
-    write_whole(path, json.dumps(content, indent=1) + "\n")
+def _seal(path: Path, saved: bytes | memoryview) -> bytes:
+    """The SHA-256 that stands in front of what `torch.save` gives.
+
+    Run and name of the file enter, so that neither a flipped bit nor another run's or epoch's file
+    becomes a number of this one.
+    """
+    seal = hashlib.sha256(f"{path.parent.name}/{path.name}\n".encode())
+    seal.update(saved)
+    return seal.digest()
 
 
-def _note_seconds(folder: Path, epoch: int, seconds: float) -> None:
+def _keep_json(path: Path, content: Any) -> None:
+    """Write it if it is not what stands there: a finished run can be read from a full disk."""
+    text = json.dumps(content, indent=1) + "\n"
+    if not path.exists() or path.read_bytes() != text.encode():
+        write_whole(path, text)
+
+
+def _note_seconds(folder: Path | None, epoch: int, seconds: float) -> None:
+    if folder is None:
+        return
     path = folder / "seconds.json"
-    noted = json.loads(path.read_text()) if path.exists() else {"epochs": []}
-    noted["machine"] = (
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    )
+    try:
+        earlier = _noted_epochs(path) if path.exists() else []
+    except DamagedFileError:
+        _warn_damaged(path, "the times of the earlier epochs are lost, their numbers are not")
+        earlier = []
     done = datetime.now(UTC).isoformat(timespec="seconds")
     entry = {"epoch": epoch, "seconds": round(seconds, 3), "done": done}
-    noted["epochs"] = [other for other in noted["epochs"] if other["epoch"] < epoch] + [entry]
-    _write_json(path, noted)
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    epochs = [other for other in earlier if other["epoch"] < epoch] + [entry]
+    write_whole(path, sealed({"epochs": epochs, "machine": machine}))
+
+
+def _noted_epochs(path: Path) -> list[dict[str, Any]]:
+    remedy = f"the run is as good as before, its times are lost: remove {path.parent} to take them"
+    return list(read_sealed(path, remedy=f"{remedy} anew")["epochs"])
 
 
 def seconds_per_epoch(what: Mapping[str, Any], run_dir: Path) -> list[float]:
-    """Seconds of each epoch that was trained, in order, as measured when it ran."""
+    """Seconds of each epoch that was trained, in order, as measured when it ran.
+
+    Raises:
+        DamagedFileError: seconds.json is missing or damaged; the message says what to do.
+    """
     path = Path(run_dir) / what["key"] / "seconds.json"
-    return [epoch["seconds"] for epoch in json.loads(path.read_text())["epochs"]]
+    return [epoch["seconds"] for epoch in _noted_epochs(path)]

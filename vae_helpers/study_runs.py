@@ -2,8 +2,8 @@
 
 Each cell of the grid is one papermill run. What it found is written whole to
 `FOLDER/cells/<key>.json` as soon as it is done, so that a study that was stopped, even killed, goes
-on with the cells that are not there. `FOLDER/table.csv` has one row a cell and the same bytes
-whether or not it was stopped; `FOLDER/provenance.json` says how, when and where it was made.
+on with the cells that are not there or damaged. `FOLDER/table.csv` has one row a cell and the same
+bytes whether or not it was stopped; `FOLDER/provenance.json` says how, when and where it was made.
 
 A grid is a product. What is compared one at a time are arms: named sets of parameters, each of
 which goes through the whole grid.
@@ -23,13 +23,11 @@ import json
 import logging
 import os
 import platform
-import shutil
 import signal
 import sys
 import time
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,16 +36,32 @@ from typing import TYPE_CHECKING, Any
 from vae_helpers import PROJECT, course, parameters
 from vae_helpers.claims import BUILD, defaults
 from vae_helpers.course import Execution, NotebookFailedError
-from vae_helpers.files import write_whole
+from vae_helpers.files import (
+    DamagedFileError,
+    read_json,
+    read_sealed,
+    remove_left_over,
+    sealed,
+    write_whole,
+)
 from vae_helpers.fingerprint import digest
-from vae_helpers.parameters import ParameterError, suggestion
-from vae_helpers.studies import PUBLISHED, STUDIES, StudyError
+from vae_helpers.parameters import ParameterError, shown, suggestion
+from vae_helpers.studies import PUBLISHED, STUDIES, StudyError, planned
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, LocalCluster
 
 VERSIONS = ("torch", "torchvision", "numpy", "papermill", "distributed")
 SCHEDULER_SECONDS = 10
+ENTRY = {
+    "purpose": str,
+    "notebook": str,
+    "arms": object,  # `plan` checks these
+    "grid": dict,
+    "given": dict,
+    "profile": str,
+}
+"""What an entry of studies.toml may say, and of which type it is."""
 
 Record = dict[str, Any]
 
@@ -127,8 +141,9 @@ def plan(
             raise ParameterError(f"{parameter}: expected one or more values, got {values!r}")
     if arms is not None:
         _check_arms(arms, grid, given)
-    if folder is not None and folder.exists() and not folder.is_dir():
-        raise ParameterError(f"expected a folder for the study, got the file {folder}")
+    for path in (folder, *folder.parents) if folder is not None else ():
+        if os.path.exists(path) and not path.is_dir():
+            raise ParameterError(f"expected a folder for the study, got the file {path}")
     points = [dict(zip(grid, point, strict=True)) for point in itertools.product(*grid.values())]
     found = [
         (arm, course.plan([notebook], {**given, **own, **point}, profile=profile)[0])
@@ -163,18 +178,15 @@ def committed(names: Sequence[str] = ()) -> list[Plan]:
         StudyError: a name is not there, or an entry lacks something or has too much.
         ParameterError: as in `plan`.
     """
-    entries = tomllib.loads(STUDIES.read_text())
+    entries = planned(STUDIES)
     plans = []
     for name in names or entries:
         if name not in entries:
             raise StudyError(f"unknown study {name!r}{suggestion(name, entries)}")
         entry = entries[name]
-        for field in {"purpose", "notebook", "grid"} - entry.keys():
-            raise StudyError(f"{STUDIES.name}: {name} lacks {field!r}")
-        for field in entry.keys() - {"purpose", "notebook", "arms", "grid", "given", "profile"}:
-            raise StudyError(f"{STUDIES.name}: {name}: unknown entry {field!r}")
-        plans.append(
-            plan(
+        _check_entry(name, entry)
+        try:
+            study = plan(
                 entry["notebook"],
                 entry["grid"],
                 entry.get("given"),
@@ -182,8 +194,24 @@ def committed(names: Sequence[str] = ()) -> list[Plan]:
                 profile=entry.get("profile", "full"),
                 name=name,
             )
-        )
+        except ParameterError as error:
+            raise StudyError(f"{STUDIES.name}: {name}: {error}") from error
+        plans.append(study)
     return plans
+
+
+def _check_entry(name: str, entry: Any) -> None:
+    where = f"{STUDIES.name}: {name}"
+    if not isinstance(entry, dict):
+        raise StudyError(f"{where}: expected a table, got {shown(entry)}")
+    for field in sorted({"purpose", "notebook", "grid"} - entry.keys()):
+        raise StudyError(f"{where} lacks {field!r}")
+    for field, value in entry.items():
+        if field not in ENTRY:
+            raise StudyError(f"{where}: unknown entry {field!r}{suggestion(field, ENTRY)}")
+        if not isinstance(value, ENTRY[field]):
+            kind = "a table" if ENTRY[field] is dict else "text"
+            raise StudyError(f"{where}: {field}: expected {kind}, got {shown(value)}")
 
 
 def run(plan: Plan, *, scheduler: str | None = None, workers: int | None = None) -> int:
@@ -216,7 +244,7 @@ def run(plan: Plan, *, scheduler: str | None = None, workers: int | None = None)
         with _client(scheduler, workers) as client:
             threads = 1 if scheduler else threads_each(workers, cores=_cores())
             for cell, record in _run_cells(client, waiting, code=plan.code, threads=threads):
-                write_whole(plan.folder / "cells" / f"{cell.key}.json", _json(record))
+                write_whole(_path(plan, cell), sealed(record))
                 records[cell.key] = record
                 done += 1
                 took = "" if record["seconds"] is None else f" in {record['seconds']:.0f} s"
@@ -234,9 +262,8 @@ def run(plan: Plan, *, scheduler: str | None = None, workers: int | None = None)
 
 def publish(plan: Plan) -> None:
     """Copy a committed study's table and provenance to report/results/studies/."""
-    PUBLISHED.mkdir(parents=True, exist_ok=True)
-    shutil.copy(plan.folder / "table.csv", PUBLISHED / f"{plan.name}.csv")
-    shutil.copy(plan.folder / "provenance.json", PUBLISHED / f"{plan.name}.json")
+    for made, kind in (("table.csv", "csv"), ("provenance.json", "json")):
+        write_whole(PUBLISHED / f"{plan.name}.{kind}", (plan.folder / made).read_bytes())
 
 
 def threads_each(workers: int, *, cores: int) -> int:
@@ -279,7 +306,8 @@ def run_cell(execution: Execution, *, code: str, threads: int) -> dict[str, Any]
         error = f"{execution.notebook}: its lesson has left no results in {execution.results}"
     if error is not None:
         return {"seconds": seconds, "error": error}
-    return {"seconds": seconds, "results": json.loads(execution.results.read_text())}
+    remedy = "run the study again"
+    return {"seconds": seconds, "results": read_json(execution.results, remedy=remedy)}
 
 
 def table(records: Sequence[Record], arms: Sequence[str] = ()) -> str:
@@ -389,7 +417,11 @@ def _client(scheduler: str | None, workers: int) -> Iterator[Client]:
                 silence_logs=logging.CRITICAL,
             )
         with cluster, Client(cluster) as client:
-            yield client
+            try:
+                yield client
+            except BaseException:  # Ctrl-C above all
+                _kill_workers(cluster)
+                raise
         return
     try:
         client = Client(scheduler, timeout=SCHEDULER_SECONDS)
@@ -400,6 +432,19 @@ def _client(scheduler: str | None, workers: int) -> Iterator[Client]:
         ) from error
     with client:
         yield client
+
+
+def _kill_workers(cluster: LocalCluster) -> None:
+    """End the workers at once; a kernel whose worker is gone ends itself within a second.
+
+    A worker that ends in order would close its kernel in the middle of a cell, from another thread
+    than the one that listens to it, which fails now and then and prints tracebacks.
+    """
+    for nanny in cluster.workers.values():
+        nanny.auto_restart = False
+        if nanny.pid is not None:
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(nanny.pid, signal.SIGKILL)
 
 
 @contextmanager
@@ -441,7 +486,7 @@ def _run_cells(
             outcome = future.result()
         else:
             outcome = {"seconds": None, "error": _reason(future.exception())}
-        yield cell, _record(cell, outcome, threads=threads, workers=len(size))
+        yield cell, record(cell, outcome, threads=threads, workers=len(size))
 
 
 def _reason(error: BaseException) -> str:
@@ -452,7 +497,8 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _record(cell: Cell, outcome: Mapping[str, Any], *, threads: int, workers: int) -> Record:
+def record(cell: Cell, outcome: Mapping[str, Any], *, threads: int, workers: int) -> Record:
+    """What is kept of a cell: its parameters, what `run_cell` gave, and under what conditions."""
     results = outcome.get("results", {"values": {}, "machine": None})
     error = outcome.get("error")
     return {
@@ -470,9 +516,25 @@ def _record(cell: Cell, outcome: Mapping[str, Any], *, threads: int, workers: in
 
 def _finished(plan: Plan) -> dict[str, Record]:
     """What is on disk of the cells that did not fail, by their keys."""
-    paths = {cell.key: plan.folder / "cells" / f"{cell.key}.json" for cell in plan.cells}
-    found = {key: json.loads(path.read_text()) for key, path in paths.items() if path.exists()}
-    return {key: record for key, record in found.items() if record["status"] == "finished"}
+    remove_left_over(plan.folder)
+    remove_left_over(plan.folder / "cells")
+    found = {}
+    for cell in plan.cells:
+        path = _path(plan, cell)
+        if not path.exists():
+            continue
+        try:
+            kept = read_sealed(path, remedy="it runs again")
+        except DamagedFileError as error:
+            print(f"{cell.label}: {error}", file=sys.stderr)
+            continue
+        if kept["status"] == "finished":
+            found[cell.key] = kept
+    return found
+
+
+def _path(plan: Plan, cell: Cell) -> Path:
+    return plan.folder / "cells" / f"{cell.key}.json"
 
 
 def _metrics(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,16 @@
+"""What the process has done that trials are forked from, so that each of them begins at once.
+
+torch loads much of itself only when a first model is trained. It must see no GPU here: threads that
+it starts for one do not survive a fork.
+"""
+
+import os
+
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+import faults
+import torch
+
+torch.set_num_threads(1)
+for kind in faults.KINDS:
+    faults.fit(kind, None)
