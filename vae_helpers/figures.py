@@ -460,3 +460,52 @@ def curves_by_seed(
             axes.legend(frameon=False, fontsize=9)
         _plain(axes)
     return figure
+
+
+def charts(
+    cases: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]],
+    control: Mapping[str, Mapping[str, Sequence[float]]],
+    *,
+    x_label: str = "epoch",
+    linear: Collection[str] = (),
+) -> Figure:
+    """A column of small panels for each case, the control's curves in grey behind each.
+
+    An axis is logarithmic where what it shows is positive and spans more than a factor of 100.
+
+    Args:
+        cases: title of the column to panels; a panel is its label, and named curves, each with one
+            value an epoch. Panels and curves have the same names in every case.
+        control: panels to curves, by the same names.
+        x_label: under the lowest panels.
+        linear: labels of the panels whose axis is never logarithmic.
+    """
+    size = (2.5 * len(cases), 1.6 * len(control) + 0.4)
+    figure = Figure(figsize=size, dpi=150, layout="constrained")
+    grid = figure.subplots(len(control), len(cases), squeeze=False)
+    for column, (title, panels) in enumerate(cases.items()):
+        for axes, (label, curves) in zip(grid[:, column], control.items(), strict=True):
+            shown: list[float] = []
+            for kind, colour in ((curves, GREY), (panels[label], BLUE)):
+                for i, (name, values) in enumerate(kind.items()):
+                    axes.plot(
+                        range(1, len(values) + 1), values, color=colour, linestyle=STYLES[i],
+                        linewidth=1.0 if kind is curves else 1.6,
+                        label=name if kind is curves else None,
+                    )  # fmt: skip
+                    shown += filter(math.isfinite, values)
+            if (
+                label not in linear
+                and min(shown, default=0.0) > 0
+                and max(shown) > 100 * min(shown)
+            ):
+                axes.set_yscale("log")
+            axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+            axes.tick_params(labelsize=8)
+            axes.set_title(title if label == next(iter(control)) else "", fontsize=11)
+            if column == 0:
+                axes.set_ylabel(label, fontsize=9)
+                axes.legend(frameon=False, fontsize=7)
+            _plain(axes)
+        grid[-1, column].set_xlabel(x_label, fontsize=9)
+    return figure

@@ -1,0 +1,149 @@
+"""The clinic: each patient has its own mistake, and nobody else has it."""
+
+import ast
+import json
+import math
+import re
+
+import pytest
+import torch
+
+from vae_helpers import PROJECT, clinic, figures, mistakes, training
+from vae_helpers.adversarial import GANConfig
+from vae_helpers.clinic import ClinicError, admit, letters
+from vae_helpers.mistakes import MistakeError
+from vae_helpers.training import TrainConfig
+
+PATIENTS = {
+    "mean": "mean instead of sum over pixels",
+    "control": None,
+    "tested": "evaluation on training images",
+}
+CONFIG = TrainConfig(epochs=2, hidden_dims=(32,), latent_dim=4, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def few(digits):
+    return digits.first(520, 200)
+
+
+@pytest.fixture(scope="module")
+def ward(few):
+    """One process for all, so that each could have something of the patient before it."""
+    return admit(PATIENTS, CONFIG, few, samples=3, at_once=1)
+
+
+@pytest.fixture(scope="module")
+def fit(few):
+    return training.fit(CONFIG, few)
+
+
+def test_the_control_is_a_fit_of_this_process_bit_for_bit_whoever_came_before(ward, fit):
+    assert list(ward) == list(PATIENTS)
+    assert ward["control"].history == fit.history
+    assert ward["control"].error == ""
+    for name, tensor in fit.model.state_dict().items():
+        assert torch.equal(ward["control"].weights[name], tensor)
+    samples = fit.model.sample(3, training.generator(CONFIG.seed, "samples"))
+    assert torch.equal(ward["control"].samples, samples)
+
+
+def test_a_patient_that_tests_on_training_images_trains_as_the_control_does(ward, fit, few):
+    for term in ("train_bce", "train_kl"):
+        assert ward["tested"].curve(term) == fit.curve(term)
+    expected = training.evaluate(fit.model, few.train_images, seed=CONFIG.seed)
+    last = ward["tested"].history[-1]
+    assert (last["test_bce"], last["test_kl"]) == expected
+    assert ward["tested"].curve("test_bce") != fit.curve("test_bce")
+
+
+def test_a_patient_that_averages_over_pixels_reports_a_784th_of_its_bce(ward, few):
+    model = training.new_model(CONFIG)
+    model.load_state_dict(ward["mean"].weights)
+    bce, kl = training.evaluate(model, few.test_images, seed=CONFIG.seed)
+    assert ward["mean"].history[-1]["test_bce"] == pytest.approx(bce / 784, rel=1e-5)
+    assert ward["mean"].history[-1]["test_kl"] == pytest.approx(kl, rel=1e-5)
+    assert kl < ward["control"].history[-1]["test_kl"]
+
+
+def test_no_mistake_reaches_this_process_or_its_files(ward):
+    for name in filter(None, PATIENTS.values()):
+        mistake = mistakes.catalogue()[name]
+        assert mistake.old in (PROJECT / mistake.file).read_text()
+    nothing = torch.zeros(1, 784)
+    assert training.objective.bce(nothing, nothing).item() == pytest.approx(784 * math.log(2))
+
+
+def test_a_training_that_diverges_is_an_outcome_and_says_where(few):
+    wild = TrainConfig(epochs=2, hidden_dims=(99,) * 4, learning_rate=10.0, device="cpu")
+    patient = admit({"A": "KL sign flipped"}, wild, few)["A"]
+    assert re.match(r"DivergedError: epoch \d, ", patient.error)
+    assert len(patient.history) < 2
+    assert patient.samples.shape == (0, 784)
+    assert patient.weights == {}
+
+
+def test_a_training_that_torch_refuses_is_an_outcome(few):
+    config = GANConfig(epochs=1, hidden_dims=(32,), latent_dim=4, device="cpu")
+    patient = admit({"X": "generated images not detached"}, config, few)["X"]
+    assert patient.error.startswith("RuntimeError: Trying to backward through the graph")
+    assert patient.history == []
+
+
+def test_an_unknown_mistake_is_refused_with_the_nearest_name(few):
+    with pytest.raises(MistakeError, match="did you mean 'KL dropped'"):
+        admit({"A": "KL droped"}, CONFIG, few)
+
+
+def test_a_process_that_ends_for_another_reason_is_no_outcome(few, monkeypatch):
+    monkeypatch.setattr(clinic.sys, "executable", "false")
+    with pytest.raises(ClinicError, match=r"no mistake: expected a training .* status 1"):
+        admit({"control": None}, CONFIG, few)
+
+
+def test_a_process_that_imports_another_package_than_the_copy_s_refuses(tmp_path):
+    with pytest.raises(ClinicError, match="expected the package of"):
+        clinic._train(tmp_path)
+
+
+def test_letters_tell_nothing_of_the_order_in_which_names_are_given():
+    names = ["KL dropped", "last batch dropped", "labels flipped"]
+    assert letters(names) == letters(reversed(names))
+    assert list(letters(names)) == ["A", "B", "C"]
+    assert sorted(letters(names, "XYZ").values()) == sorted(names)
+
+
+def test_every_folded_answer_names_the_mistake_that_its_letter_has():
+    notebook = json.loads((PROJECT / "notebooks" / "10_clinic.ipynb").read_text())
+    sources = {"code": "", "markdown": ""}
+    for cell in notebook["cells"]:
+        sources[cell["cell_type"]] += "".join(cell["source"]) + "\n"
+    candidates = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in ast.parse(sources["code"]).body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "").isupper()
+    }
+    key = letters(candidates["VAES"]) | letters(candidates["GANS"], "XYZ")
+    assert dict(re.findall(r"^\*\*([A-Z])\*\* is \*(.+?)\*", sources["markdown"], re.M)) == key
+    assert {*key.values(), candidates["DECOY"]} <= mistakes.catalogue().keys()
+
+
+def test_the_control_stands_in_grey_behind_every_case():
+    control = {"kl": {"train": [1.0, 2.0], "test": [1.5, 2.5]}}
+    cases = {"A": {"kl": {"train": [3.0, 4.0], "test": [5.0, 6.0]}}, "B": control}
+    figure = figures.charts(cases, control)
+    first, second = figure.axes
+    assert [list(line.get_ydata()) for line in first.lines] == [
+        [1.0, 2.0], [1.5, 2.5], [3.0, 4.0], [5.0, 6.0],
+    ]  # fmt: skip
+    assert [line.get_color() for line in first.lines] == [figures.GREY] * 2 + [figures.BLUE] * 2
+    assert (first.get_title(), second.get_title()) == ("A", "B")
+    assert first.get_yscale() == "linear"
+
+
+def test_an_axis_is_logarithmic_if_the_control_would_be_flat_on_it():
+    control = {"kl": {"train": [1.0, 2.0]}}
+    figure = figures.charts({"A": {"kl": {"train": [1e9, 1e20]}}}, control)
+    assert figure.axes[0].get_yscale() == "log"
+    figure = figures.charts({"A": {"kl": {"train": [1e9, 1e20]}}}, control, linear=("kl",))
+    assert figure.axes[0].get_yscale() == "linear"

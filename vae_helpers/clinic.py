@@ -1,0 +1,210 @@
+"""Train with a mistake: in a copy of the package, by another Python process.
+
+No line of a copy is imported here. So a mistake cannot reach what this process computes, and what
+it computes with a patient's weights is a second opinion.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import string
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import Any, BinaryIO
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vae_helpers import PROJECT, adversarial, training
+from vae_helpers.adversarial import GANConfig
+from vae_helpers.data import Digits
+from vae_helpers.mistakes import Mistake, MistakeError, catalogue, copy_project, plant
+from vae_helpers.parameters import suggestion
+from vae_helpers.progress import Progress
+from vae_helpers.runs import History, StateDict
+from vae_helpers.seeds import generator
+from vae_helpers.training import TrainConfig
+
+_Idle = SimpleQueue[tuple[subprocess.Popen[bytes], BinaryIO]]
+
+ORDER, DIGITS, REPORT, TENSORS = "order.json", "digits.safetensors", "report.json", "tensors"
+
+WORKER = """
+import importlib, pathlib, sys, torch
+for line in sys.stdin:
+    copy = line.rstrip()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "vae_helpers"]:
+        del sys.modules[name]
+    sys.path.insert(0, copy)
+    importlib.import_module("vae_helpers.clinic")._train(pathlib.Path(copy))
+    print("done", flush=True)
+"""
+"""A worker imports torch, which takes seconds, once, and the package anew from every copy."""
+
+
+class ClinicError(RuntimeError):
+    """A patient's process did not come to an end that says anything about the patient."""
+
+
+@dataclass(frozen=True)
+class Patient:
+    """What became of one training.
+
+    Attributes:
+        history: the numbers of every epoch, as in `training.Fit` and `adversarial.Fit`; those
+            before the break if the training broke off.
+        error: what broke it off; empty if nothing did.
+        samples: `[n, 784]`, drawn by the patient's own code; no rows if it broke off.
+        weights: after the last epoch; none if it broke off.
+    """
+
+    history: History
+    error: str
+    samples: Tensor
+    weights: StateDict
+
+    def curve(self, name: str) -> list[float]:
+        """One number of the history over the epochs, such as "test_loss"."""
+        return [numbers[name] for numbers in self.history]
+
+
+def letters(names: Iterable[str], alphabet: str = string.ascii_uppercase) -> dict[str, str]:
+    """A letter for each name, in an order that tells nothing and never changes."""
+    shuffled = sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())
+    return dict(zip(alphabet, shuffled, strict=False))
+
+
+def admit(
+    patients: Mapping[str, str | None],
+    config: TrainConfig | GANConfig,
+    data: Digits,
+    *,
+    samples: int = 10,
+    at_once: int = 2,
+    title: str | None = None,
+) -> dict[str, Patient]:
+    """Train every patient with its own copy of the package, on one thread each.
+
+    Args:
+        patients: what to call it, and the name of its mistake in the catalogue; None for none.
+        config: the training, the same for all.
+        data: what all are trained and tested on. It is handed over as tensors, so a mistake in
+            reading the files shows nothing here.
+        samples: images that each draws at the end, all from the same noise.
+        at_once: how many processes share the work.
+        title: what the progress line says; no line if None.
+
+    Returns:
+        What became of each, in the order of `patients`. A training that raises because of its
+        mistake is an outcome as well.
+
+    Raises:
+        MistakeError: a mistake is not in the catalogue, or its line is no longer in the package.
+        ClinicError: a process ended for another reason; the message shows its last words.
+    """
+    known = catalogue()
+    for name in patients.values():
+        if name is not None and name not in known:
+            raise MistakeError(f"unknown mistake {name!r}{suggestion(name, known)}")
+    with TemporaryDirectory() as place, _workers(min(at_once, len(patients))) as idle:
+        folder = Path(place)
+        tensors = {name: getattr(data, name).clone() for name in data.__dataclass_fields__}
+        save_file(tensors, folder / DIGITS)  # clones, for what `hold_out` gives shares its memory
+        kind = "gan" if isinstance(config, GANConfig) else "vae"
+        order = json.dumps({"kind": kind, "config": asdict(config), "samples": samples})
+        (folder / ORDER).write_text(order)
+        done = {}
+        with Progress(title, total=len(patients)) as progress, ThreadPoolExecutor(at_once) as pool:
+            waiting = {
+                pool.submit(_examine, folder / f"{i}", known[name] if name else None, idle): who
+                for i, (who, name) in enumerate(patients.items())
+            }
+            try:
+                for future in as_completed(waiting):
+                    done[waiting[future]] = future.result()
+                    progress.step()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)  # nobody waits for the others
+                raise
+    return {who: done[who] for who in patients}
+
+
+@contextmanager
+def _workers(count: int) -> Iterator[_Idle]:
+    """Processes that train in one copy after the other, as they are told; stopped at the end."""
+    idle: _Idle = SimpleQueue()
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    with ExitStack() as stack:
+        for _ in range(count):
+            last_words = stack.enter_context(TemporaryFile())
+            process = subprocess.Popen(
+                [sys.executable, "-c", WORKER],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=last_words,
+                bufsize=0, env=environment,
+            )  # fmt: skip
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            idle.put((process, last_words))
+        yield idle
+
+
+def _examine(copy: Path, mistake: Mistake | None, idle: _Idle) -> Patient:
+    """Plant a mistake in a new copy of the package, have it trained there, read what it left."""
+    copy.mkdir()
+    copy_project(copy)
+    if mistake is not None:
+        plant(mistake, copy)
+    process, last_words = idle.get()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with suppress(BrokenPipeError):  # it has ended already, which the next line finds
+        process.stdin.write(f"{copy}\n".encode())
+    answer = process.stdout.readline()
+    idle.put((process, last_words))
+    if not answer:
+        last_words.seek(0)
+        said = last_words.read().decode()[-2_000:]
+        raise ClinicError(
+            f"{mistake.name if mistake else 'no mistake'}: expected a training or its error, but "
+            f"the process ended with status {process.wait()}:\n{said}"
+        )
+    report = json.loads((copy / REPORT).read_text())
+    tensors = load_file(copy / TENSORS)
+    return Patient(report["history"], report["error"], tensors.pop("samples"), tensors)
+
+
+def _train(copy: Path) -> None:
+    """What a worker does for a patient, with the package of the copy."""
+    if copy.resolve() != PROJECT:
+        raise ClinicError(f"expected the package of {copy}, but that of {PROJECT} was imported")
+    torch.set_num_threads(1)
+    order = json.loads((copy.parent / ORDER).read_text())
+    data, runs = Digits(**load_file(copy.parent / DIGITS)), copy / "runs"
+    tensors, error = {"samples": torch.empty(0, 784)}, ""
+    try:
+        fit = _fit(order["kind"], order["config"], data, runs)
+        noise = generator(order["config"]["seed"], "samples")
+        tensors = fit.model.state_dict() | {"samples": fit.model.sample(order["samples"], noise)}
+    except (ArithmeticError, RuntimeError) as raised:  # diverged, or torch refuses
+        error = f"{type(raised).__name__}: {raised}"
+    kept = next(runs.glob("*/history.json"), None)
+    history = json.loads(kept.read_text()) if kept else []
+    save_file(tensors, copy / TENSORS)
+    (copy / REPORT).write_text(json.dumps({"history": history, "error": error}))
+
+
+def _fit(kind: str, config: Mapping[str, Any], data: Digits, runs: Path) -> training.Fit:
+    """A run that leaves its history behind even if it diverges."""
+    if kind == "gan":
+        return adversarial.fit(GANConfig(**config), data, runs, show_progress=False)
+    return training.fit(TrainConfig(**config), data, runs, show_progress=False)
