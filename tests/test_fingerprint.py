@@ -1,5 +1,7 @@
 """The digest of the code behind a notebook: what changes it, in a package of a few lines."""
 
+import json
+import re
 import shutil
 
 import nbformat
@@ -85,6 +87,13 @@ def test_the_digest_changes_with_the_code_that_the_numbers_come_from(small, file
 def test_the_digest_does_not_change_with_words_and_pictures(small, file, old, new):
     before = digest("01_toy")
     assert digest_with(small, file, old, new) == before
+
+
+def test_digests_have_the_form_of_those_in_the_committed_studies():
+    committed = (PROJECT / "report" / "results" / "studies").glob("*.json")
+    found = [json.loads(path.read_text())["digest"] for path in committed]
+    for each in (digest("04_training"), *found):
+        assert re.fullmatch("[0-9a-f]{16}", each)
 
 
 def test_the_loss_of_the_course_is_in_the_digest_of_notebook_04(tmp_path, monkeypatch):

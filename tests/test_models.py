@@ -223,6 +223,16 @@ def test_discriminator_has_the_sizes_of_the_encoder():
     ]
 
 
+def test_both_networks_leak_a_fifth_and_leave_nothing_out_unless_told_otherwise():
+    for network in (Generator(), Discriminator()):
+        kinds = {
+            kind: [it for it in network.hidden if isinstance(it, kind)]
+            for kind in (nn.LeakyReLU, nn.Dropout)
+        }
+        assert [layer.negative_slope for layer in kinds[nn.LeakyReLU]] == [0.2, 0.2]
+        assert all(layer.p == 0 for layer in kinds[nn.Dropout])
+
+
 @pytest.mark.parametrize("slope", [0.0, 0.2])
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_generator_s_images_are_those_computed_by_hand(batch_norm, slope):

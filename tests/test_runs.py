@@ -178,6 +178,25 @@ def test_a_checkpoint_with_other_parts_than_ours_is_not_loaded(tmp_path, stored,
     assert state.trained == [1, 2]
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda state: state | {"momentum": state["momentum"].float()},
+        lambda state: state | {"momentum": torch.ones(2, dtype=torch.float64)},
+        lambda state: {"weight": state["weight"]},
+    ],
+    ids=["another type", "another shape", "missing"],
+)
+def test_a_checkpoint_whose_parts_do_not_fit_is_not_loaded(tmp_path, changed):
+    class Changed(Pendulum):
+        def state_dict(self):
+            return changed(super().state_dict())
+
+    continue_run(Changed(), WHAT, epochs=2, run_dir=tmp_path)
+    _, trained = swing(2, tmp_path)
+    assert trained == [1, 2]
+
+
 def test_weights_are_copies_that_later_epochs_do_not_change(tmp_path):
     run, _ = swing(4, tmp_path, snapshot_epochs=(1,))
     assert run.weights[1]["weight"].item() == run.history[0]["loss"]
@@ -202,6 +221,9 @@ def test_folder_holds_the_newest_two_checkpoints_and_the_kept_weights(tmp_path, 
 def test_history_on_disk_is_the_history(tmp_path, folder):
     swing(2, tmp_path)
     run, _ = swing(4, tmp_path)
+    assert json.loads((folder / "history.json").read_text()) == run.history
+    (folder / "history.json").write_text("[]")  # as when a kill came between the two files
+    assert swing(4, tmp_path)[1] == []
     assert json.loads((folder / "history.json").read_text()) == run.history
 
 

@@ -126,6 +126,8 @@ def test_kernel_distance_depends_on_its_seed_and_leaves_the_global_generator():
     torch.manual_seed(99)
     assert kernel_distance(a, b, subset_size=20, seed=1) == first
     assert kernel_distance(a, b, subset_size=20, seed=2) != first
+    seed_0 = kernel_distance(a, b, subset_size=20, seed=0)
+    assert kernel_distance(a, b, subset_size=20) == seed_0 != first
 
 
 # Precision, recall, density, coverage
@@ -242,6 +244,7 @@ def test_comparison_depends_on_the_seed_in_the_kernel_distance_alone(monkeypatch
     first, again, other = (compare(features, reference, seed=seed) for seed in (1, 1, 2))
     assert first == again
     assert first.kid != other.kid
+    assert compare(features, reference) == compare(features, reference, seed=0)
     assert first._replace(kid=0) == other._replace(kid=0)
 
 
