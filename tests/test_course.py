@@ -235,3 +235,18 @@ def test_bands_are_measured_over_seeds_and_thread_counts(toy, monkeypatch):
     assert written == {
         "01_toy": {"a": {1: [1.1, 2.1, 3.1, 4.1, 5.1], 2: [1.2, 2.2, 3.2, 4.2, 5.2]}}
     }
+
+
+def test_a_kernel_that_is_kept_from_answering_is_a_failed_notebook_and_not_a_traceback(
+    toy, monkeypatch
+):
+    import papermill
+    from nbclient.exceptions import CellTimeoutError
+
+    def starved(*arguments, **options):
+        assert options["iopub_timeout"] >= 60  # papermill's own 4 s are over soon under load
+        raise CellTimeoutError("Timeout waiting for IOPub output")
+
+    monkeypatch.setattr(papermill, "execute_notebook", starved)
+    with pytest.raises(course.NotebookFailedError, match=r"01_toy: .*too much to do, run it again"):
+        course.run(course.plan())

@@ -27,6 +27,8 @@ from vae_helpers.parameters import Flag, Number, ParameterError, Several, shown,
 PUBLISHED = PROJECT / "report"
 REFERENCES = PROJECT / "tests" / "smoke"
 REFRESH_THREADS = 2
+IOPUB_SECONDS = 120
+"""How long a kernel may take to hand over a cell's output: papermill's 4 are few under load."""
 PROFILES = bands.PROFILES
 
 
@@ -129,7 +131,7 @@ def execute(execution: Execution, *, progress: str | None = None) -> None:
         NotebookFailedError: a cell raised, or the kernel died; papermill's notebook is kept.
     """
     import papermill
-    from nbclient.exceptions import DeadKernelError
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     execution.output.parent.mkdir(parents=True, exist_ok=True)
@@ -147,6 +149,7 @@ def execute(execution: Execution, *, progress: str | None = None) -> None:
             progress_bar={"desc": progress} if progress else False,
             # an interrupted kernel would print its own traceback over the message of ours
             extra_arguments=["--log-level=CRITICAL"],
+            iopub_timeout=IOPUB_SECONDS,
         )
     except PapermillExecutionError as error:
         reason = error.evalue.strip() or error.ename
@@ -157,6 +160,11 @@ def execute(execution: Execution, *, progress: str | None = None) -> None:
     except DeadKernelError as error:
         raise NotebookFailedError(
             f"{execution.notebook}: its kernel died, killed or out of memory\n{kept}"
+        ) from error
+    except CellTimeoutError as error:
+        raise NotebookFailedError(
+            f"{execution.notebook}: its kernel has not said for {IOPUB_SECONDS} s what a cell that "
+            f"was done had printed; the machine has too much to do, run it again\n{kept}"
         ) from error
 
 
