@@ -1,7 +1,8 @@
 """Kill trainings and studies, damage their files, fill their disk: what is lost, what is wrong?
 
-    python tests/faults.py              50 kills of each kind, figures into report/results/measured
-    python tests/faults.py --kills 5    fewer; nothing is written
+    python tests/faults.py              50 kills of each kind
+    python tests/faults.py --write      the same, and its figures go to report/results/measured/
+    python tests/faults.py --kills 5    fewer
 
 Everything happens in temporary folders. A trial makes one fault, gives the same call again until it
 is done, and compares its end with that of a run that nothing has disturbed, to the bit. `lost` is
@@ -597,6 +598,7 @@ def main():
     """Make every fault and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, metavar="N", help="of each kind, instead of 50")
+    parser.add_argument("--write", action="store_true", help="keep the figures in report/")
     options = parser.parse_args()
     kills = options.kills or 50
     torch.set_num_threads(1)
@@ -615,7 +617,7 @@ def main():
         counts[key] = trial()
         print(f"{counts[key].fault}: {time.perf_counter() - began:.0f} s", flush=True)
     print("\n" + report(counts.values()))
-    if options.kills is None:
+    if options.write:
         write_whole(NUMBERS, json.dumps(numbers(counts), indent=1) + "\n")
         print(f"{NUMBERS}")
     return 0 if all(count.good() for count in counts.values()) else 1

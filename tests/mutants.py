@@ -19,8 +19,9 @@ themselves, so that an edit elsewhere leaves it as it is. A mutant is caught whe
 module fails, or does not come to an end. One that survives though nothing that it does is wrong is
 written down with the reason in `equivalent.toml`.
 
-When all has been run, the scores are written to report/results/measured/mutants.json. The exit status is 0 if every
-mistake of the catalogue was caught, and every mutant that survived is known to be equivalent.
+With --write, and only if all was run, the scores go to report/results/measured/. The exit status is
+0 if every mistake of the catalogue was caught, and every mutant that survived is known to be
+equivalent.
 """
 
 from __future__ import annotations
@@ -522,6 +523,7 @@ def main() -> int:
     parser.add_argument("--only", choices=("catalogue", "mechanical"), help="one of the two")
     parser.add_argument("--mechanical", type=int, default=SAMPLE, metavar="N", help="sample size")
     parser.add_argument("--seed", type=int, default=0, help="of the mechanical sample")
+    parser.add_argument("--write", action="store_true", help="keep the scores in report/")
     arguments = parser.parse_args()
     if arguments.list:
         print("\n".join(f"{name:<36} {mistake.check}" for name, mistake in catalogue.items()))
@@ -529,6 +531,8 @@ def main() -> int:
     if unknown := [name for name in arguments.names if name not in catalogue]:
         parser.error(f"expected one of {', '.join(catalogue)}; got {', '.join(unknown)}")
     only = "catalogue" if arguments.names else arguments.only
+    if arguments.write and only:
+        parser.error("--write: expected a run of all mistakes, got a part of them")
 
     began = time.monotonic()
     chosen = [catalogue[name] for name in arguments.names] or list(catalogue.values())
@@ -539,7 +543,7 @@ def main() -> int:
     seconds = try_as_it_is(files)
     caught = try_catalogue(chosen, seconds) if chosen else 0
     counts = try_sample(sample, seconds) if sample else {"survived": 0}
-    if not only:
+    if arguments.write:
         write_scores((len(chosen), caught), counts, seed=arguments.seed, began=began)
     print(f"{time.monotonic() - began:.0f} s")
     return 1 if caught < len(chosen) or counts["survived"] else 0
