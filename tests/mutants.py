@@ -498,7 +498,7 @@ def _score(caught: int, total: int) -> str:
 def write_scores(
     catalogue: tuple[int, int], counts: dict[str, int], *, seed: int, began: float
 ) -> None:
-    """Write report/results/measured/mutants.json: total and caught of both, and what the score is made of."""
+    """Write the scores: total and caught of both, and what they are made of."""
     size = sum(counts[name] for name in ("caught", "equivalent", "survived"))
     values = {
         "catalogue_total": catalogue[0],
