@@ -42,6 +42,7 @@ report: $(READY) ## the committed report, from the committed results
 
 mutants: $(READY) ## plant mistakes in copies, show which test catches each, and count
 	$(BIN)/pip install --disable-pip-version-check --quiet -e '.[mutants]'
+	$(BIN)/pytest -q tests/test_mistakes.py
 	$(BIN)/python tests/mutants.py
 
 faults: $(READY) ## kill and damage runs, fifty times each, and count what was lost

@@ -8,6 +8,7 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 import torch
 from torch import nn
+from toy_digits import few_digits
 
 from vae_helpers import adversarial, objective, runs, training
 from vae_helpers.adversarial import (
@@ -47,12 +48,7 @@ STILL = replace(CONFIG, batch_size=4, learning_rate=1e-8, dropout=0.0, batch_nor
 @pytest.fixture
 def data():
     """Forty training images: two mini-batches of 16 and one of 8."""
-    return Digits(
-        torch.rand(40, 784, generator=torch.Generator().manual_seed(1)),
-        torch.zeros(40, dtype=torch.int64),
-        torch.rand(9, 784, generator=torch.Generator().manual_seed(2)),
-        torch.zeros(9, dtype=torch.int64),
-    )
+    return few_digits(train=40)
 
 
 @pytest.fixture

@@ -145,7 +145,7 @@ DEFECTS = [
     (rules.progress_bars, "a widget", shows(**{"application/vnd.jupyter.widget-view+json": {}})),
     (rules.paths_and_addresses, "a home folder", says("kept in /home/ada/runs\n")),
     (rules.paths_and_addresses, "any absolute path", says("kept in '/srv/runs'\n")),
-    (rules.paths_and_addresses, "a path in HTML", shows(text_html="<td>/root/runs</td>")),
+    (rules.paths_and_addresses, "a path in HTML", shows(text_html="<td>/home/ada/runs</td>")),
     (rules.paths_and_addresses, "a path of Windows", says("kept in C:\\runs\n")),
     (rules.paths_and_addresses, "a path of the home folder", says("kept in ~/runs\n")),
     (rules.paths_and_addresses, "an address", shows(text_plain="<VAE at 0x7f3a52c1>")),

@@ -16,9 +16,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 from filelock import Timeout
+from toy_digits import few_digits
 
 from vae_helpers import PROJECT, objective, runs, training
-from vae_helpers.data import Digits
 from vae_helpers.runs import RunBusyError, code_digest, continue_run, seconds_per_epoch
 from vae_helpers.training import TrainConfig, describe, fit
 
@@ -55,15 +55,6 @@ def swing(epochs, run_dir=None, **options):
     state = Pendulum()
     run = continue_run(state, WHAT, epochs=epochs, run_dir=run_dir, **options)
     return run, state.trained
-
-
-def few_digits():
-    return Digits(
-        torch.rand(20, 784, generator=torch.Generator().manual_seed(1)),
-        torch.zeros(20, dtype=torch.int64),
-        torch.rand(9, 784, generator=torch.Generator().manual_seed(2)),
-        torch.zeros(9, dtype=torch.int64),
-    )
 
 
 @pytest.fixture
