@@ -194,7 +194,7 @@ def watched(kind, say):
 
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: say("warned", record.getMessage())
-    logger = logging.getLogger("vae_helpers.runs")
+    logger = logging.getLogger("vae_helpers.checkpoints")
     logger.addHandler(handler)
     state.epoch = told
     try:
@@ -607,7 +607,7 @@ def main():
     options = parser.parse_args()
     kills = options.kills or 50
     torch.set_num_threads(1)
-    logging.getLogger("vae_helpers.runs").propagate = False
+    logging.getLogger("vae_helpers.checkpoints").propagate = False
     trials = {
         "vae_kills": lambda: kill_trainings("VAE", kills),
         "gan_kills": lambda: kill_trainings("GAN", kills),

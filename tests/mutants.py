@@ -63,6 +63,8 @@ TESTS = {
     "divergence": ("divergence",),
     "evaluation": ("evaluation",),
     "files": ("files", "runs"),
+    "kernels": ("kernels", "models", "objective"),
+    "checkpoints": ("runs", "divergence"),
     "fingerprint": ("fingerprint", "studies"),
     "models": ("models",),
     "objective": ("objective",),

@@ -77,7 +77,7 @@ def gaussian_pixels(monkeypatch):
     """Pixels are normal around what the decoder gives: -log p(x|z) takes the place of the BCE."""
 
     def minus_log_p(mean, x):
-        return -Normal(mean, PIXEL_STD).log_prob(x).sum(dim=1)
+        return -Normal(mean, PIXEL_STD).log_prob(x).sum(dim=-1)
 
     monkeypatch.setattr(evaluation.objective, "bce", minus_log_p)
 

@@ -22,7 +22,7 @@ import toy_project
 from toy_digits import few_digits
 from toy_project import executed, start
 
-from vae_helpers import classifier, runs, study_runs
+from vae_helpers import checkpoints, classifier, runs, study_runs
 from vae_helpers.classifier import RulerError
 from vae_helpers.files import DamagedFileError, FileNotWrittenError, sealed
 from vae_helpers.training import TrainConfig, describe, fit
@@ -142,7 +142,7 @@ class Malice:
 
 def replaced(path, content):
     """Put bytes there whose seal is right, as only somebody could who means to."""
-    path.write_bytes(runs._seal(path, content) + content)
+    path.write_bytes(checkpoints.seal_of(path, content) + content)
 
 
 @pytest.mark.parametrize("name", ["checkpoint-0004.pt", "weights-0002.pt"])

@@ -18,7 +18,7 @@ import torch
 from filelock import Timeout
 from toy_digits import few_digits
 
-from vae_helpers import PROJECT, objective, runs, training
+from vae_helpers import PROJECT, checkpoints, objective, runs, training
 from vae_helpers.runs import RunBusyError, code_digest, continue_run, seconds_per_epoch
 from vae_helpers.training import TrainConfig, describe, fit
 
@@ -335,10 +335,10 @@ def test_weights_of_epochs_that_are_trained_anew_elsewhere_are_forgotten(tmp_pat
 
 def test_the_newest_checkpoint_is_that_of_the_largest_number(tmp_path, folder):
     swing(3, tmp_path)
-    assert runs._numbered(folder, "checkpoint").keys() == {2, 3}
+    assert checkpoints.numbered(folder, "checkpoint").keys() == {2, 3}
     (folder / "checkpoint-10000.pt").touch()
     (folder / "checkpoint-9999.pt").touch()
-    assert max(runs._numbered(folder, "checkpoint")) == 10_000
+    assert max(checkpoints.numbered(folder, "checkpoint")) == 10_000
 
 
 def test_seconds_hold_one_entry_an_epoch_after_damage(tmp_path, folder):

@@ -11,11 +11,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn, optim
 
-from vae_helpers import models, objective, parameters, runs, training
+from vae_helpers import kernels, models, objective, parameters, runs, training
+from vae_helpers.checkpoints import StateDict
 from vae_helpers.data import Digits, batches
 from vae_helpers.divergence import add_up
 from vae_helpers.models import GAN, Discriminator, Generator
-from vae_helpers.runs import SNAPSHOT_EPOCHS, StateDict
+from vae_helpers.runs import SNAPSHOT_EPOCHS
 from vae_helpers.seeds import generator
 from vae_helpers.training import resolve_device
 
@@ -157,6 +158,7 @@ def describe(config: GANConfig, data: Digits) -> dict[str, object]:
         data_checksum=data.checksum,
         device=resolve_device(config.device),
         parts=(
+            *kernels.PARTS,
             models.GAN,
             models.Generator,
             models.Discriminator,
@@ -168,6 +170,7 @@ def describe(config: GANConfig, data: Digits) -> dict[str, object]:
             new_optimizers,
             discriminator_step,
             generator_step,
+            frozen,
             train_step,
             train_epoch,
             dropout_seed,
@@ -196,7 +199,8 @@ def discriminator_step(
     Returns:
         The loss, D(x) and D(G(z)) before the step, `[B]` each.
     """
-    real_logits, fake_logits = discriminator(x), discriminator(fake.detach())
+    logits = discriminator(torch.cat([x, fake.detach()]))  # one pass: larger products
+    real_logits, fake_logits = logits.chunk(2)
     loss = objective.discriminator_loss(real_logits, fake_logits, real_label=real_label)
     optimizer.zero_grad()
     loss.mean().backward()
@@ -218,11 +222,25 @@ def generator_step(
     Returns:
         The loss before the step, `[B]`, in nats.
     """
-    loss = objective.generator_loss(discriminator(fake))
+    with frozen(discriminator):
+        loss = objective.generator_loss(discriminator(fake))
     optimizer.zero_grad()
-    loss.mean().backward(inputs=list(generator.parameters()))
+    loss.mean().backward()
     optimizer.step()
     return loss.detach()
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """What passes through a network in here gives no gradients to its weights, only to its input.
+
+    They would not be used, and are a third of the products.
+    """
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)
 
 
 def train_step(

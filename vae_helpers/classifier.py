@@ -19,9 +19,9 @@ from safetensors.torch import load, save
 from torch import Tensor, nn, optim
 
 from vae_helpers import PROJECT, parameters, runs
+from vae_helpers.checkpoints import History, StateDict
 from vae_helpers.data import Digits, batches
 from vae_helpers.files import write_whole
-from vae_helpers.runs import StateDict
 from vae_helpers.seeds import generator
 
 WEIGHTS = PROJECT / "data" / "classifier.safetensors"
@@ -92,7 +92,7 @@ def read(images: Tensor, *, model: Classifier | None = None) -> Reading:
             "if these are a decoder's logits, take their sigmoid"
         )
     model = (model or ruler()).to(images.device)
-    features = torch.cat([model.features(x) for x in images.split(1_000)])
+    features = torch.cat([model.features(x) for x in images.split(250)])
     return Reading(features, model.to_logits(features).argmax(dim=1))
 
 
@@ -144,7 +144,7 @@ class ClassifierConfig:
 
 def train(
     config: ClassifierConfig, data: Digits, run_dir: Path | None = None, *, title: str | None = None
-) -> tuple[Classifier, runs.History]:
+) -> tuple[Classifier, History]:
     """Train a classifier, or continue the run that is there, as `training.fit` does for a VAE.
 
     Returns:

@@ -27,11 +27,11 @@ from torch import Tensor
 
 from vae_helpers import PROJECT, adversarial, training
 from vae_helpers.adversarial import GANConfig
+from vae_helpers.checkpoints import History, StateDict
 from vae_helpers.data import Digits
 from vae_helpers.mistakes import Mistake, MistakeError, catalogue, copy_project, plant
 from vae_helpers.parameters import suggestion
 from vae_helpers.progress import Progress
-from vae_helpers.runs import History, StateDict
 from vae_helpers.seeds import generator
 from vae_helpers.training import TrainConfig
 

@@ -66,12 +66,10 @@ def log_weights(model: VAE, x: Tensor, eps: Tensor) -> Tensor:
         `[K, B]`, in nats.
     """
     mu, logvar = model.encode(x)
-    q = Normal(mu, torch.exp(0.5 * logvar))
-    z = q.mean + q.stddev * eps
-    logits = model.decode(z)  # [K, B, 784]
-    log_p_x = -objective.bce(logits.flatten(0, 1), x.repeat(len(z), 1)).view(z.shape[:2])
-    log_p_z: Tensor = Normal(0.0, 1.0).log_prob(z).sum(dim=2)
-    log_q_z: Tensor = q.log_prob(z).sum(dim=2)
+    z = mu + torch.exp(0.5 * logvar) * eps  # [K, B, D]
+    log_p_x = -objective.bce(model.decode(z), x)
+    log_p_z = -0.5 * z.square().sum(dim=2)  # without the log(2 pi) D / 2
+    log_q_z = -0.5 * (eps.square() + logvar).sum(dim=2)  # that both would have
     return log_p_x + log_p_z - log_q_z
 
 

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from vae_helpers.kernels import Dropout, Linear
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
 
@@ -54,10 +56,10 @@ class VAE(nn.Module):
         down = [input_dim, *hidden_dims]
         up = [latent_dim, *reversed(hidden_dims)]
         self.encoder = hidden_layers(down, ACTIVATIONS[activation])
-        self.to_mu = nn.Linear(down[-1], latent_dim)
-        self.to_logvar = nn.Linear(down[-1], latent_dim)
+        self.to_mu = Linear(down[-1], latent_dim)
+        self.to_logvar = Linear(down[-1], latent_dim)
         self.decoder = hidden_layers(up, ACTIVATIONS[activation])
-        self.to_logits = nn.Linear(up[-1], input_dim)
+        self.to_logits = Linear(up[-1], input_dim)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`x` `[B, 784]` to `mu` and `logvar`, `[B, D]` each, of q(z|x)."""
@@ -108,7 +110,7 @@ def hidden_layers(widths: Sequence[int], activation: type[nn.Module]) -> nn.Sequ
     """Linear layers from each width to the next, each followed by the activation."""
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(widths):
-        layers += [nn.Linear(fan_in, fan_out), activation()]
+        layers += [Linear(fan_in, fan_out), activation()]
     return nn.Sequential(*layers)
 
 
@@ -136,11 +138,11 @@ class Generator(nn.Module):
         self.latent_dim = latent_dim
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise([latent_dim, *hidden_dims]):
-            layers += [nn.Linear(fan_in, fan_out)]
+            layers += [Linear(fan_in, fan_out)]
             layers += [nn.BatchNorm1d(fan_out)] if batch_norm else []
             layers += [nn.LeakyReLU(slope)]
         self.hidden = nn.Sequential(*layers)
-        self.to_logits = nn.Linear([latent_dim, *hidden_dims][-1], output_dim)
+        self.to_logits = Linear([latent_dim, *hidden_dims][-1], output_dim)
 
     def forward(self, z: Tensor) -> Tensor:
         """`z` `[B, D]` to images `[B, 784]` in (0, 1), which is what the discriminator looks at."""
@@ -168,9 +170,9 @@ class Discriminator(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise([input_dim, *hidden_dims]):
-            layers += [nn.Linear(fan_in, fan_out), nn.LeakyReLU(slope), nn.Dropout(dropout)]
+            layers += [Linear(fan_in, fan_out), nn.LeakyReLU(slope), Dropout(dropout)]
         self.hidden = nn.Sequential(*layers)
-        self.to_logit = nn.Linear([input_dim, *hidden_dims][-1], 1)
+        self.to_logit = Linear([input_dim, *hidden_dims][-1], 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` `[B, 784]` to logits `[B]`; `sigmoid(logit)` is D(x), the belief that x is real."""

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vae_helpers.kernels import softplus
+
 
 def bce(logits: Tensor, x: Tensor) -> Tensor:
     """Binary cross-entropy between an image and the Bernoulli means that the decoder predicts.
@@ -14,13 +16,14 @@ def bce(logits: Tensor, x: Tensor) -> Tensor:
     b ~ Bernoulli(x), and no log-likelihood of x itself.
 
     Args:
-        logits: `[B, 784]`, before the sigmoid.
+        logits: `[..., B, 784]`, before the sigmoid.
         x: `[B, 784]` in [0, 1].
 
     Returns:
-        `[B]`, nats per image, >= 0, summed over the pixels (Kingma & Welling 2014, appendix C.1).
+        `[..., B]`, nats per image, >= 0, summed over the pixels (Kingma & Welling
+        2014, appendix C.1).
     """
-    return F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(dim=1)
+    return (softplus(logits) - x * logits).sum(dim=-1)
 
 
 def kl(mu: Tensor, logvar: Tensor) -> Tensor:

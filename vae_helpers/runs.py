@@ -19,9 +19,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
-import io
 import json
-import logging
 import os
 import platform
 import textwrap
@@ -31,12 +29,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
 
-from vae_helpers import PROJECT, divergence
+from vae_helpers import PROJECT, checkpoints, divergence
+from vae_helpers.checkpoints import History, State, StateDict
 from vae_helpers.divergence import DivergedError
 from vae_helpers.files import (
     DamagedFileError,
@@ -53,30 +52,9 @@ SNAPSHOT_EPOCHS = (1, 2, 5, 10, 15, 20, 30)
 CURVE_EPOCHS = (*range(1, 11), 12, 15, 20, 25, 30)
 """Enough for a curve of sample quality over the epochs."""
 
-History = list[dict[str, float]]
-StateDict = dict[str, Any]
-
-_log = logging.getLogger(__name__)  # on stderr, if nobody has asked for something else
-
 
 class RunBusyError(RuntimeError):
     """Another process is training the same run."""
-
-
-class State(Protocol):
-    """What a fit must offer so that its run can be stopped and continued."""
-
-    def state_dict(self) -> StateDict:
-        """Everything that the next epoch depends on, except the data and the configuration."""
-
-    def load_state_dict(self, state: StateDict) -> None:
-        """Take over what `state_dict` gave."""
-
-    def weights(self) -> StateDict:
-        """The model's weights alone."""
-
-    def epoch(self, number: int) -> dict[str, float]:
-        """Train epoch `number` (the first is 1) and return its numbers."""
 
 
 @dataclass
@@ -167,7 +145,7 @@ def continue_run(
             return _train(state, epochs, keep, folder=None, progress=progress)
         folder = Path(run_dir) / what["key"]
         with _alone(folder, wait_seconds, progress):
-            _keep_json(folder / "run.json", what)
+            checkpoints.keep_json(folder / "run.json", what)
             try:
                 return _train(state, epochs, keep, folder=folder, progress=progress)
             except KeyboardInterrupt as error:
@@ -209,12 +187,12 @@ def _alone(folder: Path, wait_seconds: float, progress: Progress) -> Iterator[No
 def _train(
     state: State, epochs: int, keep: set[int], *, folder: Path | None, progress: Progress
 ) -> Run:
-    stored = _last_good_checkpoint(folder, state)
+    stored = checkpoints.last_good_checkpoint(folder, state)
     history = stored["history"] if stored else []
     if folder is not None and stored:
-        _keep_json(folder / "history.json", history)
+        checkpoints.keep_json(folder / "history.json", history)
     reached = min(epochs, len(history))
-    run = Run(history[:reached], _stored_weights(folder, keep, reached, state))
+    run = Run(history[:reached], checkpoints.stored_weights(folder, keep, reached, state))
     missing = {epoch for epoch in keep if epoch <= reached} - run.weights.keys()
     again = max(missing - {len(history)}, default=0)  # the checkpoint has those of the last
     progress.skip(reached - again)
@@ -226,24 +204,24 @@ def _train(
             run.weights |= repeated.weights
         else:  # made on another machine: its epochs and ours are not one run
             run, stored, reached = repeated, None, again
-            _forget_after(folder, 0)
+            checkpoints.forget_after(folder, 0)
         for epoch, weights in repeated.weights.items():
-            _save_weights(folder, epoch, weights)
+            checkpoints.save_weights(folder, epoch, weights)
         if stored is None:
-            _save_checkpoint(folder, state, run.history)
+            checkpoints.save_checkpoint(folder, state, run.history)
     if stored and len(history) <= epochs:
         state.load_state_dict(stored["state"])
         if reached in missing:
-            run.weights[reached] = _copy(state.weights())
-            _save_weights(folder, reached, run.weights[reached])
+            run.weights[reached] = checkpoints.copy_of(state.weights())
+            checkpoints.save_weights(folder, reached, run.weights[reached])
     for number in range(reached + 1, epochs + 1):
         began = time.perf_counter()
         _train_epoch(state, number, run, keep, kept_in=folder, progress=progress)
-        _forget_after(folder, number - 1)
+        checkpoints.forget_after(folder, number - 1)
         if number in keep:
-            _save_weights(folder, number, run.weights[number])
+            checkpoints.save_weights(folder, number, run.weights[number])
         _note_seconds(folder, number, time.perf_counter() - began)
-        _save_checkpoint(folder, state, run.history)
+        checkpoints.save_checkpoint(folder, state, run.history)
     return run
 
 
@@ -262,155 +240,8 @@ def _train_epoch(
         ) from error
     run.history.append(numbers)
     if number in keep:
-        run.weights[number] = _copy(state.weights())
+        run.weights[number] = checkpoints.copy_of(state.weights())
     progress.step("  ".join(f"{name} {numbers[name]:.1f}" for name in numbers if name != "epoch"))
-
-
-def _stored_weights(
-    folder: Path | None, keep: set[int], reached: int, state: State
-) -> dict[int, StateDict]:
-    """Those of the epochs to keep that are on disk and whole."""
-    if folder is None:
-        return {}
-    found = {}
-    for epoch in sorted(epoch for epoch in keep if epoch <= reached):
-        path = _weights_path(folder, epoch)
-        weights, ours = _load(path), state.weights()
-        if _fits(weights, ours) and _fits(ours, weights):
-            found[epoch] = weights
-        elif path.exists():
-            _warn_damaged(path, f"the weights of epoch {epoch} are made again")
-    return found
-
-
-def _last_good_checkpoint(folder: Path | None, state: State) -> dict[str, Any] | None:
-    """The newest checkpoint that is whole: a damaged file costs its epoch, not the run."""
-    paths = _numbered(folder, "checkpoint")
-    for epoch in sorted(paths, reverse=True):
-        stored = _load(paths[epoch])
-        if _is_checkpoint(stored, epoch, state):
-            return cast(dict[str, Any], stored)
-        _warn_damaged(paths[epoch], "the one before it is taken, and what is missing is trained")
-    return None
-
-
-def _is_checkpoint(stored: Any, epoch: int, state: State) -> bool:
-    if not isinstance(stored, dict) or stored.keys() != {"history", "state"}:
-        return False
-    history = stored["history"]
-    if not isinstance(history, list) or not all(isinstance(numbers, dict) for numbers in history):
-        return False
-    epochs = [numbers.get("epoch") for numbers in history]
-    return epochs == list(range(1, epoch + 1)) and _fits(stored["state"], state.state_dict())
-
-
-def _fits(stored: Any, fresh: Any) -> bool:
-    """Whether what is stored has every part of a fresh state, in its shape.
-
-    It may have more: an optimiser that has made no step yet remembers nothing.
-    """
-    if isinstance(fresh, torch.Tensor):
-        same = isinstance(stored, torch.Tensor) and stored.dtype == fresh.dtype
-        return same and stored.shape == fresh.shape
-    if isinstance(fresh, dict):
-        return isinstance(stored, dict) and all(
-            name in stored and _fits(stored[name], part) for name, part in fresh.items()
-        )
-    if isinstance(fresh, (list, tuple)):
-        return (
-            isinstance(stored, (list, tuple))
-            and len(stored) == len(fresh)
-            and all(map(_fits, stored, fresh))
-        )
-    return True
-
-
-def _warn_damaged(path: Path, what_follows: str) -> None:
-    _log.warning("run %s: %s is damaged; %s", path.parent.name, path.name, what_follows)
-
-
-def _save_checkpoint(folder: Path | None, state: State, history: History) -> None:
-    if folder is None:
-        return
-    path = _checkpoint_path(folder, len(history))
-    _save(path, {"history": history, "state": state.state_dict()})
-    for epoch, other in _numbered(folder, "checkpoint").items():
-        if epoch < len(history) - 1:
-            other.unlink()
-    _keep_json(folder / "history.json", history)
-
-
-def _save_weights(folder: Path | None, epoch: int, weights: StateDict) -> None:
-    if folder is not None:
-        _save(_weights_path(folder, epoch), weights)
-
-
-def _forget_after(folder: Path | None, epoch: int) -> None:
-    """Remove checkpoints and weights of later epochs: those of a run that could not be continued.
-
-    Here its epochs may have other numbers, as on another machine, and must not be taken for ours.
-    """
-    for kind in ("checkpoint", "weights"):
-        for later, path in _numbered(folder, kind).items():
-            if later > epoch:
-                path.unlink()
-
-
-def _load(path: Path) -> Any:
-    """What `_save` has written to this very place, or None if it is not there or not whole."""
-    try:
-        stored = path.read_bytes()
-    except OSError:  # not there, or on a disk that cannot give it back
-        return None
-    if _seal(path, stored[32:]) != stored[:32]:
-        return None
-    try:
-        return torch.load(io.BytesIO(stored[32:]), weights_only=True, map_location="cpu")
-    except Exception:  # what torch raises on a foreign file has no common class
-        return None
-
-
-def _checkpoint_path(folder: Path, epoch: int) -> Path:
-    return folder / f"checkpoint-{epoch:04}.pt"
-
-
-def _weights_path(folder: Path, epoch: int) -> Path:
-    return folder / f"weights-{epoch:04}.pt"
-
-
-def _numbered(folder: Path | None, kind: str) -> dict[int, Path]:
-    """The files of a kind by their epochs; what else somebody has put there is left alone."""
-    paths = folder.glob(f"{kind}-*.pt") if folder else []
-    numbers = {path: path.stem.removeprefix(f"{kind}-") for path in paths}
-    return {int(number): path for path, number in numbers.items() if number.isdecimal()}
-
-
-def _copy(weights: StateDict) -> StateDict:
-    return {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
-
-
-def _save(path: Path, content: Any) -> None:
-    saved = io.BytesIO()
-    torch.save(content, saved)
-    write_whole(path, _seal(path, saved.getbuffer()) + saved.getbuffer())
-
-
-def _seal(path: Path, saved: bytes | memoryview) -> bytes:
-    """The SHA-256 that stands in front of what `torch.save` gives.
-
-    Run and name of the file enter, so that neither a flipped bit nor another run's or epoch's file
-    becomes a number of this one.
-    """
-    seal = hashlib.sha256(f"{path.parent.name}/{path.name}\n".encode())
-    seal.update(saved)
-    return seal.digest()
-
-
-def _keep_json(path: Path, content: Any) -> None:
-    """Write it if it is not what stands there: a finished run can be read from a full disk."""
-    text = json.dumps(content, indent=1) + "\n"
-    if not path.exists() or path.read_bytes() != text.encode():
-        write_whole(path, text)
 
 
 def _note_seconds(folder: Path | None, epoch: int, seconds: float) -> None:
@@ -420,7 +251,9 @@ def _note_seconds(folder: Path | None, epoch: int, seconds: float) -> None:
     try:
         earlier = _noted_epochs(path) if path.exists() else []
     except DamagedFileError:
-        _warn_damaged(path, "the times of the earlier epochs are lost, their numbers are not")
+        checkpoints.warn_damaged(
+            path, "the times of the earlier epochs are lost, their numbers are not"
+        )
         earlier = []
     done = datetime.now(UTC).isoformat(timespec="seconds")
     entry = {"epoch": epoch, "seconds": round(seconds, 3), "done": done}

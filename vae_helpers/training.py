@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn, optim
 
-from vae_helpers import models, objective, parameters, runs
+from vae_helpers import kernels, models, objective, parameters, runs
+from vae_helpers.checkpoints import History, StateDict
 from vae_helpers.data import Digits, batches, binarize_images
 from vae_helpers.divergence import add_up
 from vae_helpers.models import VAE
-from vae_helpers.runs import SNAPSHOT_EPOCHS, History, StateDict
+from vae_helpers.runs import SNAPSHOT_EPOCHS
 from vae_helpers.seeds import generator
 
 EVALUATION_BATCH = 1_000
@@ -143,6 +144,7 @@ def describe(config: TrainConfig, data: Digits) -> dict[str, object]:
         data_checksum=data.checksum,
         device=resolve_device(config.device),
         parts=(
+            *kernels.PARTS,
             models.VAE,
             models.hidden_layers,
             objective.bce,
