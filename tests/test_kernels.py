@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from vae_helpers import PROJECT, kernels
 from vae_helpers.kernels import SMALL, Dropout, Linear, linear, softplus
@@ -93,6 +94,16 @@ def test_what_does_not_suit_is_left_to_pytorch(by_onednn, x, width):
     assert torch.equal(output, F.linear(x, weight, bias))
     assert weight.grad is not None
     assert not by_onednn
+
+
+def test_products_are_counted_as_pytorch_counts_its_own():
+    x = torch.randn(5, 100, requires_grad=True)
+    counts = []
+    for layer in (Linear(100, 70), nn.Linear(100, 70)):
+        with FlopCounterMode(display=False) as counted:
+            layer(x).sum().backward()
+        counts.append(counted.get_total_flops())
+    assert counts == [3 * 2 * 5 * 100 * 70] * 2
 
 
 def test_input_of_another_width_is_refused_with_both_shapes():

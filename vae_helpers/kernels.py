@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.utils.flop_counter import register_flop_formula
 
 SMALL = 64
 """Below this width the fixed costs of a call decide, and PyTorch's own product is as fast."""
@@ -106,6 +107,15 @@ def _suits_onednn(x: Tensor, weight: Tensor) -> bool:
         and torch.backends.mkldnn.is_available()
         and not torch.compiler.is_compiling()  # inductor takes this operation for inference only
     )
+
+
+def _flops(a: torch.Size, b: torch.Size, *_: Any, **__: Any) -> int:
+    """So that `FlopCounterMode` counts the product, as it does PyTorch's own."""
+    return 2 * a.numel() * b[0]
+
+
+if torch.backends.mkldnn.is_available():
+    register_flop_formula(torch.ops.mkldnn._linear_pointwise)(_flops)
 
 
 def _times_transposed(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
