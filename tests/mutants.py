@@ -90,6 +90,7 @@ LEFT_OUT = {
     "figures": "pictures",
     "mistakes": "what this file runs on",
     "progress": "words while one waits",
+    "scale": "measures seconds and megabytes, as bench does",
     "study_runs": "executes notebooks, as course does",
 }
 """The other modules, each with the reason why no mutant is drawn from it."""

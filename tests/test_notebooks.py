@@ -55,6 +55,7 @@ def test_the_course_has_its_notebooks():
         "08_published_numbers",
         "09_measured_run",
         "10_clinic",
+        "11_speed",
     ]
 
 
