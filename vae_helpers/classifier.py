@@ -21,6 +21,7 @@ from torch import Tensor, nn, optim
 from vae_helpers import PROJECT, parameters, runs
 from vae_helpers.data import Digits, batches
 from vae_helpers.files import write_whole
+from vae_helpers.kept import kept
 from vae_helpers.runs import StateDict
 from vae_helpers.seeds import generator
 
@@ -72,6 +73,7 @@ class Classifier(nn.Module):
         return logits
 
 
+@kept
 @torch.no_grad()
 def read(images: Tensor, *, model: Classifier | None = None) -> Reading:
     """Features and digits of images, on the device of `images`.
