@@ -18,6 +18,7 @@ import ast
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from vae_helpers import PROJECT
@@ -64,7 +65,7 @@ def reached(notebook: str) -> dict[str, list[ast.stmt]]:
 
 
 def _reached(source: str) -> dict[str, list[ast.stmt]]:
-    modules = {"": _Module("", source)}
+    modules = {"": _module("", source)}
     entered = {"": set(modules[""].statements)}
     waiting = [("__init__", ()), *modules[""].uses(entered[""])]
     seen: set[Use] = set()
@@ -74,7 +75,7 @@ def _reached(source: str) -> dict[str, list[ast.stmt]]:
             continue
         seen.add(use)
         if name not in modules:
-            modules[name] = _Module(name, (PACKAGE / f"{name}.py").read_text())
+            modules[name] = _module(name, (PACKAGE / f"{name}.py").read_text())
             entered[name] = set()
             waiting += modules[name].imports
         new = set(modules[name].defined_as(names)) - entered[name]
@@ -150,6 +151,12 @@ class _Module:
                     yield self.name, names
                 elif names[0] in ("globals", "eval", "exec"):
                     yield self.name, ALL
+
+
+@cache
+def _module(name: str, source: str) -> _Module:
+    """Read once, though many definitions are looked up in it."""
+    return _Module(name, source)
 
 
 def _keeps(decorator: ast.expr) -> bool:
