@@ -127,10 +127,13 @@ def test_a_kept_patient_is_the_one_that_was_examined_and_starts_no_process(
 ):
     patients = {"A": "KL dropped", "B": None}
     first = admit(patients, CONFIG, few, at_once=1)
-    monkeypatch.setattr(clinic.sys, "executable", "false")
-    again = admit({"X": None, "Y": "KL dropped"}, CONFIG, few)
+    with monkeypatch.context() as nothing:
+        nothing.setattr(clinic, "_workers", None)
+        again = admit({"X": None, "Y": "KL dropped"}, CONFIG, few)
     assert examined == ["KL dropped", None]
     assert list(again) == ["X", "Y"]
+    admit({"A": "KL dropped", "C": "last batch dropped"}, CONFIG, few, at_once=1)
+    assert examined == ["KL dropped", None, "last batch dropped"]
     for who, found in {"B": again["X"], "A": again["Y"]}.items():
         assert (found.history, found.error) == (first[who].history, first[who].error)
         assert torch.equal(found.samples, first[who].samples)

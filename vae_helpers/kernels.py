@@ -58,9 +58,8 @@ class ForkedKernelManager(AsyncKernelManager):
 
     async def _async_launch_kernel(self, kernel_cmd: list[str], **given: Any) -> None:
         arguments = kernel_cmd[kernel_cmd.index("-f") :]
-        folder = given.get("cwd") or os.getcwd()
         bound, sockets = _context().Pipe(duplex=False)
-        process = _context().Process(target=_serve, args=(arguments, folder, sockets))
+        process = _context().Process(target=_serve, args=(arguments, sockets))
         process.start()
         sockets.close()
         with bound, suppress(EOFError):  # if it has ended, Jupyter will find out
@@ -75,14 +74,13 @@ def _context() -> ForkServerContext:
     return multiprocessing.get_context("forkserver")
 
 
-def _serve(arguments: list[str], folder: str, sockets: Connection) -> None:
+def _serve(arguments: list[str], sockets: Connection) -> None:
     """Be a kernel, with nothing of the process that this one was forked from."""
     import numpy
     import torch
     from ipykernel.kernelapp import IPKernelApp
 
     os.setsid()  # Ctrl-C is for the command line; and processes that it starts end with it
-    os.chdir(folder)
     sys.path.insert(0, "")
     sys.argv = ["ipykernel_launcher", *arguments]
     sys.modules.pop("__mp_main__", None)
