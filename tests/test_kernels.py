@@ -1,6 +1,9 @@
 """Forked kernels: as fresh as those that Jupyter starts, and found dead when they have died."""
 
+import pathlib
+import subprocess
 import sys
+import time
 
 import nbformat
 import pytest
@@ -55,6 +58,33 @@ def test_kernels_are_forked_for_several_notebooks_with_the_machine_s_threads(toy
     monkeypatch.setattr(sys, "platform", "darwin")
     course.run(course.plan())
     assert forks == [True, True, False, False, False, False, False]
+
+
+def test_a_forked_kernel_ends_when_the_course_is_killed(toy):
+    noted = toy / "kernel"
+    sleeps = (
+        f"import os, pathlib, time\n_ = pathlib.Path({str(noted)!r}).write_text(str(os.getpid()))"
+    )
+    nbformat.write(notebook_of(PARAMETERS, f"{sleeps}\ntime.sleep(600)"), toy / "01_toy.ipynb")
+    nbformat.write(notebook_of(PARAMETERS), toy / "02_toy.ipynb")
+    code = f"""import pathlib
+from vae_helpers import claims, course
+if __name__ == "__main__":
+    for module in (claims, course):
+        module.NOTEBOOKS, module.BUILD = pathlib.Path({str(toy)!r}), pathlib.Path({str(toy)!r})
+    course.run(course.plan())"""
+    (toy / "killed.py").write_text(code)
+    with subprocess.Popen([sys.executable, toy / "killed.py"], stdout=subprocess.DEVNULL) as runner:
+        wait_until(lambda: noted.exists() and noted.read_text())
+        runner.kill()
+    wait_until(lambda: not pathlib.Path(f"/proc/{noted.read_text()}").exists())
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def test_a_forked_kernel_that_dies_is_a_failed_notebook(toy):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import threading
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -80,6 +81,7 @@ def _serve(arguments: list[str], sockets: Connection) -> None:
     import torch
     from ipykernel.kernelapp import IPKernelApp
 
+    threading.Thread(target=_end_with_the_course, daemon=True).start()
     os.setsid()  # Ctrl-C is for the command line; and processes that it starts end with it
     sys.path.insert(0, "")
     sys.argv = ["ipykernel_launcher", *arguments]
@@ -91,6 +93,13 @@ def _serve(arguments: list[str], sockets: Connection) -> None:
     sockets.send("bound")
     sockets.close()
     kernel.start()
+
+
+def _end_with_the_course() -> None:
+    course = multiprocessing.parent_process()
+    assert course is not None
+    course.join()  # it ends before its kernels only if it was killed
+    os._exit(1)
 
 
 class _Popen:
