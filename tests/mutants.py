@@ -85,7 +85,7 @@ LEFT_OUT = {
     "course": "executes notebooks: its tests take minutes, and compute nothing",
     "drift": "measures how far machines differ, as bench measures how fast they are",
     "figures": "pictures",
-    "kernels": "starts processes, and computes nothing",
+    "forked": "starts processes, and computes nothing",
     "mistakes": "what this file runs on",
     "progress": "words while one waits",
     "study_runs": "executes notebooks, as course does",

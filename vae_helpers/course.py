@@ -21,7 +21,7 @@ from typing import Any
 
 from jupyter_client.manager import AsyncKernelManager
 
-from vae_helpers import PROJECT, bands, kernels, parameters
+from vae_helpers import PROJECT, bands, forked, parameters
 from vae_helpers.claims import BUILD, NOTEBOOKS, SMOKE, defaults, profile_of
 from vae_helpers.files import write_whole
 from vae_helpers.parameters import Flag, Number, ParameterError, Several, shown, suggestion
@@ -113,15 +113,15 @@ def run(executions: Iterable[Execution], *, threads: int | None = None) -> None:
         NotebookFailedError: papermill's notebook, with the error marked in it, is kept.
     """
     executions = list(executions)
-    forked = threads is None and len(executions) > 1 and kernels.available()
-    if forked:
-        kernels.prepare()
+    fork = threads is None and len(executions) > 1 and forked.available()
+    if fork:
+        forked.prepare()
     for number, execution in enumerate(executions, start=1):
         label = f"{number}/{len(executions)} {execution.notebook}"
         print(f"{label} ({execution.profile}) ...", flush=True)
         began = time.perf_counter()
         with _environment(OMP_NUM_THREADS=threads):
-            execute(execution, progress=label if sys.stderr.isatty() else None, forked=forked)
+            execute(execution, progress=label if sys.stderr.isatty() else None, forked=fork)
         print(f"{label} done in {time.perf_counter() - began:.0f} s", flush=True)
 
 
@@ -131,7 +131,7 @@ def execute(execution: Execution, *, progress: str | None = None, forked: bool =
     Args:
         execution: from `plan`.
         progress: what a bar on stderr says; no bar if None.
-        forked: whether the kernel is forked from the process that `kernels.prepare` has started.
+        forked: whether the kernel is forked from the process that `forked.prepare` has started.
 
     Raises:
         NotebookFailedError: a cell raised, or the kernel died; papermill's notebook is kept.
@@ -156,7 +156,7 @@ def execute(execution: Execution, *, progress: str | None = None, forked: bool =
             # an interrupted kernel would print its own traceback over the message of ours
             extra_arguments=["--log-level=CRITICAL"],
             iopub_timeout=IOPUB_SECONDS,
-            kernel_manager_class=(kernels.ForkedKernelManager if forked else AsyncKernelManager),
+            kernel_manager_class=(forked.ForkedKernelManager if forked else AsyncKernelManager),
         )
     except PapermillExecutionError as error:
         reason = error.evalue.strip() or error.ename

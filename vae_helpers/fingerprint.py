@@ -29,7 +29,7 @@ PACKAGE = PROJECT / "vae_helpers"
 WITHOUT_NUMBERS = {
     *("__main__", "bands", "claims", "course", "parameters"),
     *("fingerprint", "studies", "study_runs"),
-    *("bench", "figures", "kept", "kernels", "progress"),
+    *("bench", "figures", "forked", "kept", "progress"),
 }
 """Modules that show, check, run or keep what others compute: they are left out of a digest."""
 

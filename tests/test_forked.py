@@ -9,9 +9,9 @@ import nbformat
 import pytest
 from test_course import notebook_of
 
-from vae_helpers import claims, course, kernels
+from vae_helpers import claims, course, forked
 
-pytestmark = pytest.mark.skipif(not kernels.available(), reason="kernels are forked on Linux only")
+pytestmark = pytest.mark.skipif(not forked.available(), reason="kernels are forked on Linux only")
 
 STATE = """import os, random, sys, torch
 print(torch.get_num_threads(), os.getcwd(), sorted(vars())[-3:], __name__)
@@ -48,7 +48,7 @@ def test_a_forked_kernel_finds_what_a_fresh_one_finds(toy):
 
 def test_kernels_are_forked_for_several_notebooks_with_the_machine_s_threads(toy, monkeypatch):
     forks = []
-    monkeypatch.setattr(kernels, "prepare", lambda: None)
+    monkeypatch.setattr(forked, "prepare", lambda: None)
     monkeypatch.setattr(course, "execute", lambda _, progress, forked: forks.append(forked))
     for name in ("01_toy", "02_toy"):
         nbformat.write(notebook_of(PARAMETERS), toy / f"{name}.ipynb")
