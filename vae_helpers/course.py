@@ -121,17 +121,17 @@ def run(executions: Iterable[Execution], *, threads: int | None = None) -> None:
         print(f"{label} ({execution.profile}) ...", flush=True)
         began = time.perf_counter()
         with _environment(OMP_NUM_THREADS=threads):
-            execute(execution, progress=label if sys.stderr.isatty() else None, forked=fork)
+            execute(execution, progress=label if sys.stderr.isatty() else None, fork=fork)
         print(f"{label} done in {time.perf_counter() - began:.0f} s", flush=True)
 
 
-def execute(execution: Execution, *, progress: str | None = None, forked: bool = False) -> None:
+def execute(execution: Execution, *, progress: str | None = None, fork: bool = False) -> None:
     """Execute one notebook in a fresh kernel, which inherits this process's environment.
 
     Args:
         execution: from `plan`.
         progress: what a bar on stderr says; no bar if None.
-        forked: whether the kernel is forked from the process that `forked.prepare` has started.
+        fork: whether the kernel is forked from the process that `forked.prepare` has started.
 
     Raises:
         NotebookFailedError: a cell raised, or the kernel died; papermill's notebook is kept.
@@ -156,7 +156,7 @@ def execute(execution: Execution, *, progress: str | None = None, forked: bool =
             # an interrupted kernel would print its own traceback over the message of ours
             extra_arguments=["--log-level=CRITICAL"],
             iopub_timeout=IOPUB_SECONDS,
-            kernel_manager_class=(forked.ForkedKernelManager if forked else AsyncKernelManager),
+            kernel_manager_class=(forked.ForkedKernelManager if fork else AsyncKernelManager),
         )
     except PapermillExecutionError as error:
         reason = error.evalue.strip() or error.ename
