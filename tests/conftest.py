@@ -5,7 +5,7 @@ import torch
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from vae_helpers import PROJECT
+from vae_helpers import PROJECT, kept
 from vae_helpers.data import load_mnist
 
 # the same examples everywhere: nothing is drawn from the clock or from earlier failures
@@ -26,6 +26,12 @@ torch.set_num_threads(1)  # the tensors are small, and other processes may be at
 def _same_random_numbers():
     """Every test finds torch's global generator in the same state, whatever ran before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_kept(monkeypatch):
+    """A measurement is taken in every test, whatever lesson an earlier one has begun."""
+    monkeypatch.setattr(kept, "FOLDER", None)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import re
 import pytest
 import torch
 
-from vae_helpers import PROJECT, clinic, figures, mistakes, training
+from vae_helpers import PROJECT, clinic, figures, kept, mistakes, training
 from vae_helpers.adversarial import GANConfig
 from vae_helpers.clinic import ClinicError, admit, letters
 from vae_helpers.mistakes import MistakeError
@@ -104,6 +104,66 @@ def test_a_process_that_ends_for_another_reason_is_no_outcome(few, monkeypatch):
 def test_a_process_that_imports_another_package_than_the_copy_s_refuses(tmp_path):
     with pytest.raises(ClinicError, match="expected the package of"):
         clinic._train(tmp_path)
+
+
+@pytest.fixture
+def examined(monkeypatch, tmp_path):
+    """The mistakes of the patients that are examined; each is given what `_examine` would give."""
+    monkeypatch.setattr(kept, "FOLDER", tmp_path / "kept")
+    seen = []
+
+    def examine(copy, mistake, idle):
+        seen.append(mistake and mistake.name)
+        drawn = torch.rand(2, 784, generator=torch.Generator().manual_seed(len(seen)))
+        history = [{"epoch": 1, "test_loss": float("inf")}]
+        return clinic.Patient(history, f"error {len(seen)}", drawn, {"w": drawn[0] / 3})
+
+    monkeypatch.setattr(clinic, "_examine", examine)
+    return seen
+
+
+def test_a_kept_patient_is_the_one_that_was_examined_and_starts_no_process(
+    examined, few, monkeypatch
+):
+    patients = {"A": "KL dropped", "B": None}
+    first = admit(patients, CONFIG, few, at_once=1)
+    with monkeypatch.context() as nothing:
+        nothing.setattr(clinic, "_workers", None)
+        again = admit({"X": None, "Y": "KL dropped"}, CONFIG, few)
+    assert examined == ["KL dropped", None]
+    assert list(again) == ["X", "Y"]
+    admit({"A": "KL dropped", "C": "last batch dropped"}, CONFIG, few, at_once=1)
+    assert examined == ["KL dropped", None, "last batch dropped"]
+    for who, found in {"B": again["X"], "A": again["Y"]}.items():
+        assert (found.history, found.error) == (first[who].history, first[who].error)
+        assert torch.equal(found.samples, first[who].samples)
+        assert torch.equal(found.weights["w"], first[who].weights["w"])
+
+
+def test_a_patient_with_another_edit_configuration_or_data_is_examined(
+    examined, few, digits, monkeypatch
+):
+    def ask(config=CONFIG, data=few, samples=10):
+        admit({"A": "KL dropped"}, config, data, samples=samples, at_once=1)
+
+    ask()
+    ask(config=TrainConfig(epochs=3, hidden_dims=(32,), latent_dim=4, device="cpu"))
+    ask(data=digits.first(521, 200))
+    ask(samples=11)
+    other = mistakes.Mistake("KL dropped", "vae_helpers/objective.py", "kl", "0 * kl", "")
+    monkeypatch.setattr(clinic, "catalogue", lambda: {"KL dropped": other})
+    ask()
+    assert len(examined) == 5
+    ask()
+    assert len(examined) == 5
+
+
+def test_a_damaged_patient_is_examined_again(examined, few, tmp_path):
+    admit({"A": None}, CONFIG, few)
+    (path,) = (tmp_path / "kept").rglob("*.pt")
+    path.write_bytes(path.read_bytes()[:-1])
+    admit({"A": None}, CONFIG, few)
+    assert examined == [None, None]
 
 
 def test_letters_tell_nothing_of_the_order_in_which_names_are_given():

@@ -281,3 +281,23 @@ def test_modules_that_import_each_other_are_followed_to_the_end(small):
     )
     before = digest("01_toy")
     assert digest_with(small, "vae_helpers/far.py", "return 1", "return 2") != before
+
+
+def test_a_function_whose_values_are_kept_has_the_digest_that_it_had_before(small):
+    before = digest("01_toy")
+    path = small / "vae_helpers" / "near.py"
+    (small / "vae_helpers" / "kept.py").write_text("def kept(f):\n    return f\n")
+    source = path.read_text().replace("def f(x)", "@kept\ndef f(x)")
+    path.write_text(source.replace("from vae", "from vae_helpers.kept import kept\nfrom vae", 1))
+    assert path.read_text().count("kept") == 3
+    assert digest("01_toy") == before
+    path.write_text(source.replace("@kept", "@far.g"))
+    assert digest("01_toy") != before
+
+
+def test_a_definition_has_a_digest_of_what_it_reaches(small):
+    before = fingerprint.digest_of("near", "f")
+    (small / "vae_helpers" / "unused.py").write_text("TWO = 3\n")
+    assert fingerprint.digest_of("near", "f") == before
+    (small / "vae_helpers" / "lazy.py").write_text("ONE = 2\n")
+    assert fingerprint.digest_of("near", "f") != before

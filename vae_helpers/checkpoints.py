@@ -48,7 +48,7 @@ def stored_weights(
     found = {}
     for epoch in sorted(epoch for epoch in keep if epoch <= reached):
         path = _weights_path(folder, epoch)
-        weights, ours = _load(path), state.weights()
+        weights, ours = load(path), state.weights()
         if _fits(weights, ours) and _fits(ours, weights):
             found[epoch] = weights
         elif path.exists():
@@ -60,7 +60,7 @@ def last_good_checkpoint(folder: Path | None, state: State) -> dict[str, Any] | 
     """The newest checkpoint that is whole: a damaged file costs its epoch, not the run."""
     paths = numbered(folder, "checkpoint")
     for epoch in sorted(paths, reverse=True):
-        stored = _load(paths[epoch])
+        stored = load(paths[epoch])
         if _is_checkpoint(stored, epoch, state):
             return cast(dict[str, Any], stored)
         warn_damaged(paths[epoch], "the one before it is taken, and what is missing is trained")
@@ -106,7 +106,7 @@ def save_checkpoint(folder: Path | None, state: State, history: History) -> None
     if folder is None:
         return
     path = _checkpoint_path(folder, len(history))
-    _save(path, {"history": history, "state": state.state_dict()})
+    save(path, {"history": history, "state": state.state_dict()})
     for epoch, other in numbered(folder, "checkpoint").items():
         if epoch < len(history) - 1:
             other.unlink()
@@ -115,7 +115,7 @@ def save_checkpoint(folder: Path | None, state: State, history: History) -> None
 
 def save_weights(folder: Path | None, epoch: int, weights: StateDict) -> None:
     if folder is not None:
-        _save(_weights_path(folder, epoch), weights)
+        save(_weights_path(folder, epoch), weights)
 
 
 def forget_after(folder: Path | None, epoch: int) -> None:
@@ -129,8 +129,8 @@ def forget_after(folder: Path | None, epoch: int) -> None:
                 path.unlink()
 
 
-def _load(path: Path) -> Any:
-    """What `_save` has written to this very place, or None if it is not there or not whole."""
+def load(path: Path) -> Any:
+    """What `save` has written to this very place, or None if it is not there or not whole."""
     try:
         stored = path.read_bytes()
     except OSError:  # not there, or on a disk that cannot give it back
@@ -162,7 +162,7 @@ def copy_of(weights: StateDict) -> StateDict:
     return {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
 
 
-def _save(path: Path, content: Any) -> None:
+def save(path: Path, content: Any) -> None:
     saved = io.BytesIO()
     torch.save(content, saved)
     write_whole(path, seal_of(path, saved.getbuffer()) + saved.getbuffer())

@@ -241,6 +241,9 @@ def begin(notebook: str, **given: Any) -> Lesson:
         notebook, profile, BUILD / profile, values, bands.read(notebook, profile, path=bands.BANDS)
     )
     lesson._save()
+    from vae_helpers import kept  # torch, which the command line does without
+
+    kept.FOLDER = BUILD / "kept" if profile == "full" else None
     held = "held against its band" if profile in ("full", "smoke") else "shown without a band"
     print(f"lesson {notebook}, profile {profile}: every number is {held}")
     return lesson

@@ -22,6 +22,7 @@ from vae_helpers import PROJECT, parameters, runs
 from vae_helpers.checkpoints import History, StateDict
 from vae_helpers.data import Digits, batches
 from vae_helpers.files import write_whole
+from vae_helpers.kept import kept
 from vae_helpers.seeds import generator
 
 WEIGHTS = PROJECT / "data" / "classifier.safetensors"
@@ -72,6 +73,7 @@ class Classifier(nn.Module):
         return logits
 
 
+@kept
 @torch.no_grad()
 def read(images: Tensor, *, model: Classifier | None = None) -> Reading:
     """Features and digits of images, on the device of `images`.

@@ -29,6 +29,7 @@ from vae_helpers import PROJECT, adversarial, training
 from vae_helpers.adversarial import GANConfig
 from vae_helpers.checkpoints import History, StateDict
 from vae_helpers.data import Digits
+from vae_helpers.kept import find, keep, place
 from vae_helpers.mistakes import Mistake, MistakeError, catalogue, copy_project, plant
 from vae_helpers.parameters import suggestion
 from vae_helpers.progress import Progress
@@ -116,27 +117,42 @@ def admit(
     for name in patients.values():
         if name is not None and name not in known:
             raise MistakeError(f"unknown mistake {name!r}{suggestion(name, known)}")
-    with TemporaryDirectory() as place, _workers(min(at_once, len(patients))) as idle:
-        folder = Path(place)
+    kind = "gan" if isinstance(config, GANConfig) else "vae"
+    order = {"kind": kind, "config": asdict(config), "samples": samples}
+    records = {
+        who: _record(order, known[name] if name else None, data) for who, name in patients.items()
+    }
+    done = {who: Patient(**kept) for who, path in records.items() if (kept := find(path))}
+    ill = {who: name for who, name in patients.items() if who not in done}
+    if not ill:
+        return done
+    with TemporaryDirectory() as scratch, _workers(min(at_once, len(ill))) as idle:
+        folder = Path(scratch)
         tensors = {name: getattr(data, name).clone() for name in data.__dataclass_fields__}
         save_file(tensors, folder / DIGITS)  # clones, for what `hold_out` gives shares its memory
-        kind = "gan" if isinstance(config, GANConfig) else "vae"
-        order = json.dumps({"kind": kind, "config": asdict(config), "samples": samples})
-        (folder / ORDER).write_text(order)
-        done = {}
+        (folder / ORDER).write_text(json.dumps(order))
         with Progress(title, total=len(patients)) as progress, ThreadPoolExecutor(at_once) as pool:
+            progress.skip(len(done))
             waiting = {
                 pool.submit(_examine, folder / f"{i}", known[name] if name else None, idle): who
-                for i, (who, name) in enumerate(patients.items())
+                for i, (who, name) in enumerate(ill.items())
             }
             try:
                 for future in as_completed(waiting):
-                    done[waiting[future]] = future.result()
+                    who = waiting[future]
+                    done[who] = future.result()
+                    keep(records[who], vars(done[who]))
                     progress.step()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)  # nobody waits for the others
                 raise
     return {who: done[who] for who in patients}
+
+
+def _record(order: Mapping[str, Any], mistake: Mistake | None, data: Digits) -> Path | None:
+    """Where a patient is kept: the code of its copy is ours with the one edit."""
+    edit = (mistake.file, mistake.old, mistake.new) if mistake else None
+    return place("clinic", "_train", {"order": order, "edit": edit, "data": data.checksum})
 
 
 @contextmanager

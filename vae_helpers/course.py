@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vae_helpers import PROJECT, bands, parameters
+from jupyter_client.manager import AsyncKernelManager
+
+from vae_helpers import PROJECT, bands, forked, parameters
 from vae_helpers.claims import BUILD, NOTEBOOKS, SMOKE, defaults, profile_of
 from vae_helpers.files import write_whole
 from vae_helpers.parameters import Flag, Number, ParameterError, Several, shown, suggestion
@@ -111,21 +113,25 @@ def run(executions: Iterable[Execution], *, threads: int | None = None) -> None:
         NotebookFailedError: papermill's notebook, with the error marked in it, is kept.
     """
     executions = list(executions)
+    fork = threads is None and len(executions) > 1 and forked.available()
+    if fork:
+        forked.prepare()
     for number, execution in enumerate(executions, start=1):
         label = f"{number}/{len(executions)} {execution.notebook}"
         print(f"{label} ({execution.profile}) ...", flush=True)
         began = time.perf_counter()
         with _environment(OMP_NUM_THREADS=threads):
-            execute(execution, progress=label if sys.stderr.isatty() else None)
+            execute(execution, progress=label if sys.stderr.isatty() else None, fork=fork)
         print(f"{label} done in {time.perf_counter() - began:.0f} s", flush=True)
 
 
-def execute(execution: Execution, *, progress: str | None = None) -> None:
+def execute(execution: Execution, *, progress: str | None = None, fork: bool = False) -> None:
     """Execute one notebook in a fresh kernel, which inherits this process's environment.
 
     Args:
         execution: from `plan`.
         progress: what a bar on stderr says; no bar if None.
+        fork: whether the kernel is forked from the process that `forked.prepare` has started.
 
     Raises:
         NotebookFailedError: a cell raised, or the kernel died; papermill's notebook is kept.
@@ -150,6 +156,7 @@ def execute(execution: Execution, *, progress: str | None = None) -> None:
             # an interrupted kernel would print its own traceback over the message of ours
             extra_arguments=["--log-level=CRITICAL"],
             iopub_timeout=IOPUB_SECONDS,
+            kernel_manager_class=(forked.ForkedKernelManager if fork else AsyncKernelManager),
         )
     except PapermillExecutionError as error:
         reason = error.evalue.strip() or error.ename

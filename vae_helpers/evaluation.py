@@ -15,6 +15,7 @@ from torch.distributions import Normal, kl_divergence
 
 from vae_helpers import objective
 from vae_helpers.data import binarize_images
+from vae_helpers.kept import kept
 from vae_helpers.models import VAE
 from vae_helpers.progress import Progress
 from vae_helpers.seeds import generator as seeded
@@ -127,6 +128,7 @@ def log_likelihood(
     ).value
 
 
+@kept
 @torch.no_grad()
 def log_likelihood_and_error(
     model: VAE,
@@ -228,6 +230,7 @@ def aggregate_moments(q: Posteriors) -> tuple[Tensor, Tensor]:
     return q.mu.mean(dim=0), covariance + torch.diag(q.logvar.exp().mean(dim=0))
 
 
+@kept
 def energy_distance(a: Tensor, b: Tensor) -> float:
     """How unlike two samples are: 2 E|a - b| - E|a - a'| - E|b - b'| (Székely & Rizzo 2013).
 

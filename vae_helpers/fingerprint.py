@@ -17,7 +17,8 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from vae_helpers import PROJECT
@@ -28,9 +29,9 @@ PACKAGE = PROJECT / "vae_helpers"
 WITHOUT_NUMBERS = {
     *("__main__", "bands", "claims", "course", "parameters"),
     *("fingerprint", "studies", "study_runs"),
-    *("bench", "figures", "progress"),
+    *("bench", "figures", "forked", "kept", "progress"),
 }
-"""Modules that show, check or run what others compute: they are left out of a digest."""
+"""Modules that show, check, run or keep what others compute: they are left out of a digest."""
 
 Names = tuple[str, ...]  # ("near", "f") for near.f
 Use = tuple[str, Names]  # a module and a name in it, or ALL; () if it is only imported
@@ -44,9 +45,12 @@ def digest(notebook: str) -> str:
     of `WITHOUT_NUMBERS`. Not in it: comments, docstrings, `lesson.show(...)` (pictures and their
     words) and the parameters cell, whose values each cell of a study states itself.
     """
-    trees = {name: _skeleton(statements) for name, statements in reached(notebook).items()}
-    content = {name: tree for name, tree in trees.items() if tree}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    return _digest(reached(notebook))
+
+
+def digest_of(module: str, name: str) -> str:
+    """Digest of one definition of the package and of the definitions that it reaches."""
+    return _digest(_reached(f"from vae_helpers.{module} import {name}\n{name}"))
 
 
 def reached(notebook: str) -> dict[str, list[ast.stmt]]:
@@ -57,7 +61,11 @@ def reached(notebook: str) -> dict[str, list[ast.stmt]]:
         for cell in cells
         if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", [])
     ]
-    modules = {"": _Module("", "\n".join(sources))}
+    return _reached("\n".join(sources))
+
+
+def _reached(source: str) -> dict[str, list[ast.stmt]]:
+    modules = {"": _module("", source)}
     entered = {"": set(modules[""].statements)}
     waiting = [("__init__", ()), *modules[""].uses(entered[""])]
     seen: set[Use] = set()
@@ -67,7 +75,7 @@ def reached(notebook: str) -> dict[str, list[ast.stmt]]:
             continue
         seen.add(use)
         if name not in modules:
-            modules[name] = _Module(name, (PACKAGE / f"{name}.py").read_text())
+            modules[name] = _module(name, (PACKAGE / f"{name}.py").read_text())
             entered[name] = set()
             waiting += modules[name].imports
         new = set(modules[name].defined_as(names)) - entered[name]
@@ -77,6 +85,12 @@ def reached(notebook: str) -> dict[str, list[ast.stmt]]:
         name: [statement for statement in module.statements if statement in entered[name]]
         for name, module in modules.items()
     }
+
+
+def _digest(entered: Mapping[str, list[ast.stmt]]) -> str:
+    trees = {name: _skeleton(statements) for name, statements in entered.items()}
+    content = {name: tree for name, tree in trees.items() if tree}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class _Module:
@@ -92,6 +106,9 @@ class _Module:
     def __init__(self, name: str, source: str) -> None:
         self.name = name
         tree = ast.parse(source)
+        for node in ast.walk(tree):  # what is kept is what would be computed
+            if isinstance(node, ast.FunctionDef):
+                node.decorator_list = [it for it in node.decorator_list if not _keeps(it)]
         self.statements = [single for statement in tree.body for single in _singles(statement)]
         self.paths: dict[str, set[Names]] = {}
         for bound, path, use in _imported(tree):
@@ -134,6 +151,16 @@ class _Module:
                     yield self.name, names
                 elif names[0] in ("globals", "eval", "exec"):
                     yield self.name, ALL
+
+
+@cache
+def _module(name: str, source: str) -> _Module:
+    """Read once, though many definitions are looked up in it."""
+    return _Module(name, source)
+
+
+def _keeps(decorator: ast.expr) -> bool:
+    return isinstance(decorator, ast.Name) and decorator.id == "kept"
 
 
 def _use(path: Names) -> Use:
