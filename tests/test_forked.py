@@ -49,7 +49,7 @@ def test_a_forked_kernel_finds_what_a_fresh_one_finds(toy):
 def test_kernels_are_forked_for_several_notebooks_with_the_machine_s_threads(toy, monkeypatch):
     forks = []
     monkeypatch.setattr(forked, "prepare", lambda: None)
-    monkeypatch.setattr(course, "execute", lambda _, progress, forked: forks.append(forked))
+    monkeypatch.setattr(course, "execute", lambda _, progress, fork: forks.append(fork))
     for name in ("01_toy", "02_toy"):
         nbformat.write(notebook_of(PARAMETERS), toy / f"{name}.ipynb")
     course.run(course.plan())

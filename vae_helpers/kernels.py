@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.utils.flop_counter import register_flop_formula
+from torch.utils.flop_counter import flop_registry, register_flop_formula
 
 SMALL = 64
 """Below this width the fixed costs of a call decide, and PyTorch's own product is as fast."""
@@ -115,6 +115,7 @@ def _flops(a: torch.Size, b: torch.Size, *_: Any, **__: Any) -> int:
 
 
 if torch.backends.mkldnn.is_available():
+    flop_registry.pop(torch.ops.mkldnn._linear_pointwise, None)  # when this module is reloaded
     register_flop_formula(torch.ops.mkldnn._linear_pointwise)(_flops)
 
 
