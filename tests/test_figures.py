@@ -107,3 +107,46 @@ def test_runs_of_one_kind_share_a_colour_and_one_entry_of_the_legend():
     first, second, other = (line.get_color() for line in axes.lines[:3])
     assert first == second != other
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+
+
+def test_a_roof_rises_with_the_bandwidth_and_ends_at_the_peak():
+    figure = figures.roofline(
+        {"a": (200.0, 10.0)}, {"sum": [(0.5, 4.0)], "product": [(40.0, 90.0)]}
+    )
+    (axes,) = figure.axes
+    roof, *points = axes.lines
+    (left, corner, right), heights = roof.get_xdata(), roof.get_ydata()
+    assert (left < 0.5, corner, right > 40) == (True, 20.0, True)
+    assert heights.tolist() == [10 * left, 200.0, 200.0]
+    assert [tuple(line.get_xydata()[0]) for line in points] == [(0.5, 4.0), (40.0, 90.0)]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert names == ["roof: a", "sum", "product"]
+
+
+def test_long_bars_lie_from_top_to_bottom_and_say_how_long_they_are():
+    figure = figures.long_bars({"one": 3.0, "two": 1.25}, x_label="s", references={"floor": 1.0})
+    (axes,) = figure.axes
+    assert [bar.get_width() for bar in axes.patches] == [3.0, 1.25]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["one", "two"]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first bar is on top
+    assert [text.get_text() for text in axes.texts] == ["3.00", "1.25", "floor"]
+    assert set(axes.lines[0].get_xdata()) == {1.0}
+
+
+def test_what_grows_in_proportion_lies_on_the_dashed_line():
+    sizes = (1, 2, 4)
+    panels = {
+        "images": (sizes, (10.0, 20.0, 40.0), (9.0, 18.0, 36.0), (11.0, 22.0, 48.0)),
+        "latents": (sizes, (6.0, 6.0, 6.0), (5.5, 5.5, 5.5), (6.5, 6.5, 6.5)),
+    }
+    figure = figures.scaling(panels, y_label="seconds", columns=2)
+    for axes, expected in zip(figure.axes, ([10.0, 20.0, 40.0], [1.5, 3.0, 6.0]), strict=True):
+        assert list(axes.lines[-1].get_ydata()) == expected
+        assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+        assert [text.get_text() for text in axes.get_xticklabels()] == ["4", "2", "1"]
+    (bars,) = figure.axes[0].containers[0].lines[2]
+    ends = [segment[:, 1].tolist() for segment in bars.get_segments()]
+    assert ends == [[9.0, 11.0], [18.0, 22.0], [36.0, 48.0]]
+    low, high = figure.axes[1].get_ylim()  # one y axis for all
+    assert (low < 5.5, high > 48.0) == (True, True)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from torch import Tensor
 
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#777777"
@@ -508,4 +508,118 @@ def charts(
                 axes.legend(frameon=False, fontsize=7)
             _plain(axes)
         grid[-1, column].set_xlabel(x_label, fontsize=9)
+    return figure
+
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+def roofline(
+    roofs: Mapping[str, tuple[float, float]],
+    operations: Mapping[str, Sequence[tuple[float, float]]],
+) -> Figure:
+    """What a machine can do at each intensity, and what operations do; both axes logarithmic.
+
+    Args:
+        roofs: name to operations a second and bytes a second: a slope that ends in a level.
+        operations: name to points; a point is an intensity, in operations per byte, and the
+            operations a second that were measured.
+    """
+    figure = Figure(figsize=(7.4, 4.2), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    points = [point for several in operations.values() for point in several]
+    ridges = [flops / moved for flops, moved in roofs.values()]
+    left = min([x for x, _ in points] + ridges) / 2
+    right = max([x for x, _ in points] + ridges) * 3
+    for i, (name, (flops, moved)) in enumerate(roofs.items()):
+        axes.plot(
+            [left, flops / moved, right], [left * moved, flops, flops],
+            color=COLOURS[i], linestyle=STYLES[i], linewidth=1.6, label=f"roof: {name}",
+        )  # fmt: skip
+    for i, (name, several) in enumerate(operations.items()):
+        axes.plot(
+            *zip(*several, strict=True), MARKERS[i % len(MARKERS)],
+            color=COLOURS[i % len(COLOURS)], markersize=6, alpha=0.85, label=name,
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("intensity, operations per byte")
+    axes.set_ylabel("operations a second")
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    _plain(axes)
+    return figure
+
+
+def long_bars(
+    values: Mapping[str, float],
+    *,
+    x_label: str,
+    decimals: int = 2,
+    references: Mapping[str, float] | None = None,
+) -> Figure:
+    """Bars that lie, one below the other, each with its name at the left and its value at the end.
+
+    Args:
+        values: name to length, from top to bottom.
+        x_label: with unit.
+        decimals: of the values.
+        references: name to place of a grey vertical line.
+    """
+    figure = Figure(figsize=(7.4, 0.36 * len(values) + 1.0), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    drawn = axes.barh(range(len(values)), list(values.values()), color=BLUE, height=0.66)
+    axes.bar_label(drawn, fmt=f"%.{decimals}f", padding=3, fontsize=9)
+    for name, place in (references or {}).items():
+        axes.axvline(place, color=GREY, linewidth=1.0, linestyle="--")
+        axes.annotate(
+            name, (place, 1), (3, 2), va="bottom", fontsize=9, color=GREY,
+            xycoords=axes.get_xaxis_transform(), textcoords="offset points",
+        )  # fmt: skip
+    axes.set_yticks(range(len(values)), list(values))
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    axes.set_xlabel(x_label)
+    _plain(axes)
+    return figure
+
+
+def scaling(
+    panels: Mapping[str, tuple[Sequence[float], ...]], *, y_label: str, columns: int = 3
+) -> Figure:
+    """A quantity against several sizes, each in a panel; all axes logarithmic, one y axis for all.
+
+    A dashed line of slope 1 goes through the last median: what grows in proportion lies on it.
+
+    Args:
+        panels: label of the x axis to sizes, medians, lowest and highest values, all positive.
+        y_label: with units.
+        columns: panels side by side.
+    """
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(9.0, 2.6 * rows), dpi=150, layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    for i, (axes, (x_label, series)) in enumerate(zip(grid.flat, panels.items(), strict=False)):
+        sizes, medians, lows, highs = series
+        below = [median - low for median, low in zip(medians, lows, strict=True)]
+        above = [high - median for median, high in zip(medians, highs, strict=True)]
+        axes.errorbar(sizes, medians, (below, above), fmt="o-", color=BLUE, markersize=4, capsize=3)
+        line = [medians[-1] * size / sizes[-1] for size in sizes]
+        axes.plot(sizes, line, color=GREY, linewidth=1.0, linestyle="--")
+        axes.set_xscale("log")
+        labelled = sizes[:: -2 if len(sizes) > 4 else -1]  # every second one, the last among them
+        axes.set_xticks(labelled, [f"{size:,}" for size in labelled], fontsize=9)
+        axes.set_xticks([], minor=True)
+        axes.set_xlabel(x_label)
+        if i % columns == 0:
+            axes.set_ylabel(y_label)
+        _plain(axes)
+    least = min(min(lows) for _, _, lows, _ in panels.values())
+    most = max(max(highs) for _, _, _, highs in panels.values())
+    grid[0, 0].set_yscale("log")
+    grid[0, 0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    grid[0, 0].yaxis.set_major_formatter("{x:g}")
+    grid[0, 0].yaxis.set_minor_formatter(NullFormatter())
+    grid[0, 0].set_ylim(min(least / 1.5, most / 12), most * 1.5)
     return figure
