@@ -77,7 +77,9 @@ if __name__ == "__main__":
     with subprocess.Popen([sys.executable, toy / "killed.py"], stdout=subprocess.DEVNULL) as runner:
         wait_until(lambda: noted.exists() and noted.read_text())
         runner.kill()
-    wait_until(lambda: not pathlib.Path(f"/proc/{noted.read_text()}").exists())
+    kernel = pathlib.Path(f"/proc/{noted.read_text()}")
+    wait_until(lambda: not kernel.exists())
+    assert not kernel.exists()
 
 
 def wait_until(condition, seconds=60):

@@ -10,33 +10,28 @@ from vae_helpers.adversarial import GANConfig
 from vae_helpers.roofline import Layer, Machine
 from vae_helpers.training import TrainConfig
 
+WIDTHS = [((400, 200), 20), ((100,), 7)]
 
-@pytest.mark.parametrize(("hidden_dims", "latent_dim"), [((400, 200), 20), ((100,), 7)])
+
+@pytest.mark.parametrize(("hidden_dims", "latent_dim"), WIDTHS)
 @pytest.mark.parametrize("rows", [4, 33])
-def test_operations_of_a_vaes_step_are_those_that_pytorch_counts(hidden_dims, latent_dim, rows):
-    config = TrainConfig(hidden_dims=hidden_dims, latent_dim=latent_dim, device="cpu")
-    model = training.new_model(config)
-    optimizer = training.new_optimizer(config, model)
-    with FlopCounterMode(display=False) as counted:
-        training.train_step(
-            model, optimizer, torch.rand(rows, 784), beta=1.0, noise=torch.Generator()
-        )
-    layers = roofline.vae_layers(hidden_dims, latent_dim, rows=rows)
-    assert sum(layer.flops for layer in layers) == counted.get_total_flops()
-
-
-@pytest.mark.parametrize(("hidden_dims", "latent_dim"), [((400, 200), 20), ((100,), 7)])
-@pytest.mark.parametrize("rows", [4, 33])
-def test_operations_of_a_gans_step_are_those_that_pytorch_counts(hidden_dims, latent_dim, rows):
-    config = GANConfig(hidden_dims=hidden_dims, latent_dim=latent_dim, device="cpu")
-    model = adversarial.new_model(config)
-    optimizers = adversarial.new_optimizers(config, model)
-    with FlopCounterMode(display=False) as counted:
-        adversarial.train_step(
-            model, optimizers, torch.rand(rows, 784), noise=torch.Generator(), real_label=1.0
-        )
-    layers = roofline.gan_layers(hidden_dims, latent_dim, rows=rows)
-    assert sum(layer.flops for layer in layers) == counted.get_total_flops()
+def test_operations_of_a_step_are_those_that_pytorch_counts(hidden_dims, latent_dim, rows):
+    widths = {"hidden_dims": hidden_dims, "latent_dim": latent_dim}
+    x, noise = torch.rand(rows, 784), torch.Generator()
+    vae, gan = TrainConfig(**widths, device="cpu"), GANConfig(**widths, device="cpu")
+    with FlopCounterMode(display=False) as of_vae:
+        model = training.new_model(vae)
+        training.train_step(model, training.new_optimizer(vae, model), x, beta=1.0, noise=noise)
+    with FlopCounterMode(display=False) as of_gan:
+        model = adversarial.new_model(gan)
+        optimizers = adversarial.new_optimizers(gan, model)
+        adversarial.train_step(model, optimizers, x, noise=noise, real_label=1.0)
+    counted = of_vae.get_total_flops(), of_gan.get_total_flops()
+    layers = (
+        roofline.vae_layers(hidden_dims, latent_dim, rows=rows),
+        roofline.gan_layers(hidden_dims, latent_dim, rows=rows),
+    )
+    assert tuple(sum(layer.flops for layer in several) for several in layers) == counted
 
 
 def test_operations_of_decoding_are_two_for_each_weight_and_row():
