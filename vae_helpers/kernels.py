@@ -1,7 +1,7 @@
 """What PyTorch does slowly on a processor, done faster: products, softplus, dropout, memory.
 
-The values are PyTorch's up to rounding, and dropout's are its own in distribution. On a GPU all of
-it is PyTorch's. Notebook 11 measures what each part is worth.
+The values are PyTorch's up to rounding; dropout's are PyTorch's in distribution. On a GPU products
+and dropout are PyTorch's own. Notebook 11 measures what is gained.
 """
 
 from __future__ import annotations
