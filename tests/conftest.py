@@ -5,7 +5,7 @@ import torch
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from vae_helpers import PROJECT, kept
+from vae_helpers import PROJECT, claims
 from vae_helpers.data import load_mnist
 
 # the same examples everywhere: nothing is drawn from the clock or from earlier failures
@@ -31,7 +31,7 @@ def _same_random_numbers():
 @pytest.fixture(autouse=True)
 def _nothing_is_kept(monkeypatch):
     """A measurement is taken in every test, whatever lesson an earlier one has begun."""
-    monkeypatch.setattr(kept, "FOLDER", None)
+    monkeypatch.setattr(claims, "KEPT", None)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import re
 import pytest
 import torch
 
-from vae_helpers import PROJECT, clinic, figures, kept, mistakes, training
+from vae_helpers import PROJECT, claims, clinic, figures, mistakes, training
 from vae_helpers.adversarial import GANConfig
 from vae_helpers.clinic import ClinicError, admit, letters
 from vae_helpers.mistakes import MistakeError
@@ -109,7 +109,7 @@ def test_a_process_that_imports_another_package_than_the_copy_s_refuses(tmp_path
 @pytest.fixture
 def examined(monkeypatch, tmp_path):
     """The mistakes of the patients that are examined; each is given what `_examine` would give."""
-    monkeypatch.setattr(kept, "FOLDER", tmp_path / "kept")
+    monkeypatch.setattr(claims, "KEPT", tmp_path / "kept")
     seen = []
 
     def examine(copy, mistake, idle):

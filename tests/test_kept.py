@@ -24,7 +24,7 @@ def measure(tmp_path, monkeypatch):
     (tmp_path / "code" / "near.py").write_text(SOURCE)
     (tmp_path / "code" / "far.py").write_text("def g(x):\n    return 2 * x\n")
     monkeypatch.setattr(fingerprint, "PACKAGE", tmp_path / "code")
-    monkeypatch.setattr(kept, "FOLDER", tmp_path / "kept")
+    monkeypatch.setattr(claims, "KEPT", tmp_path / "kept")
     kept._code.cache_clear()
     calls = []
 
@@ -54,7 +54,7 @@ def test_a_value_is_computed_once_and_read_to_the_bit_afterwards(measure):
 
 
 def test_without_a_folder_nothing_is_kept(measure, monkeypatch):
-    monkeypatch.setattr(kept, "FOLDER", None)
+    monkeypatch.setattr(claims, "KEPT", None)
     measure(X)
     measure(X)
     assert len(measure.calls) == 2
@@ -175,7 +175,7 @@ def test_a_likelihood_that_is_read_is_the_computed_one_and_draws_as_many_seeds(
 
     plain = generator(0, "test")
     expected = bound(plain)
-    monkeypatch.setattr(kept, "FOLDER", tmp_path)
+    monkeypatch.setattr(claims, "KEPT", tmp_path)
     for _ in range(2):
         drawn = generator(0, "test")
         found = bound(drawn)
@@ -191,4 +191,4 @@ def test_only_a_lesson_of_the_full_profile_keeps(profile, keeps, tmp_path, monke
     monkeypatch.setattr(claims, "BUILD", tmp_path)
     monkeypatch.setattr(claims, "profile_of", lambda *_: profile)
     claims.begin("08_published_numbers", confidence=0.95)
-    assert (tmp_path / "kept" if keeps else None) == kept.FOLDER
+    assert (tmp_path / "kept" if keeps else None) == claims.KEPT

@@ -7,7 +7,7 @@ import torch
 from sklearn.mixture import GaussianMixture
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
-from vae_helpers import kept, mixture
+from vae_helpers import claims, mixture
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_fit_score_and_draws_are_those_of_scikit_learn_to_the_bit(codes):
 
 
 def test_a_mixture_that_is_read_is_the_fitted_one(two, codes, tmp_path, monkeypatch):
-    monkeypatch.setattr(kept, "FOLDER", tmp_path)
+    monkeypatch.setattr(claims, "KEPT", tmp_path)
     for _ in range(2):
         found = mixture.fit(codes, components=2, seed=3)
         assert isinstance(found, mixture.Mixture)

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 NOTEBOOKS = PROJECT / "notebooks"
 BUILD = PROJECT / "build"
+KEPT: Path | None = None
+"""Where the measurements of the lesson that has begun are kept (`kept`); nowhere if None."""
 
 SMOKE: Mapping[str, Any] = {
     "epochs": 2,
@@ -241,9 +243,8 @@ def begin(notebook: str, **given: Any) -> Lesson:
         notebook, profile, BUILD / profile, values, bands.read(notebook, profile, path=bands.BANDS)
     )
     lesson._save()
-    from vae_helpers import kept  # torch, which the command line does without
-
-    kept.FOLDER = BUILD / "kept" if profile == "full" else None
+    global KEPT
+    KEPT = BUILD / "kept" if profile == "full" else None
     held = "held against its band" if profile in ("full", "smoke") else "shown without a band"
     print(f"lesson {notebook}, profile {profile}: every number is {held}")
     return lesson

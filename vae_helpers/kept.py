@@ -23,10 +23,7 @@ from typing import Any, ParamSpec, TypeVar, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from vae_helpers import checkpoints, fingerprint
-
-FOLDER: Path | None = None
-"""Where values are kept; nothing is kept if None. `claims.begin` sets it for a lesson."""
+from vae_helpers import checkpoints, claims, fingerprint
 
 SHOWN_ONLY = ("title",)  # arguments that a value does not depend on
 PACKAGES = ("torch", "torchmetrics", "numpy", "scipy", "scikit-learn", "safetensors")
@@ -40,7 +37,7 @@ class _NotKeptError(Exception):
 
 
 def kept(measure: Callable[P, T]) -> Callable[P, T]:
-    """The same function, whose values are kept while `FOLDER` is a folder.
+    """The same function, whose values are kept while `claims.KEPT` is a folder.
 
     Args:
         measure: pure but for the generators that it draws from: they are left as it would leave
@@ -78,7 +75,7 @@ def place(module: str, name: str, arguments: Mapping[str, Any]) -> Path | None:
 
     None if nothing is kept, or if an argument is none of those that `kept` names.
     """
-    if FOLDER is None:
+    if claims.KEPT is None:
         return None
     try:
         content = _content(arguments)
@@ -92,7 +89,7 @@ def place(module: str, name: str, arguments: Mapping[str, Any]) -> Path | None:
         "packages": _versions(),
     }
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
-    return FOLDER / f"{module}.{name}" / f"{key}.pt"
+    return claims.KEPT / f"{module}.{name}" / f"{key}.pt"
 
 
 def find(path: Path | None) -> Any:
