@@ -64,7 +64,7 @@ TESTS = {
     "evaluation": ("evaluation",),
     "files": ("files", "runs"),
     "kernels": ("kernels", "models", "objective"),
-    "checkpoints": ("runs", "divergence"),
+    "checkpoints": ("checkpoints", "runs", "divergence"),
     "fingerprint": ("fingerprint", "studies"),
     "kept": ("kept",),
     "mixture": ("mixture",),
