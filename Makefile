@@ -48,7 +48,7 @@ mutants: $(READY) ## plant mistakes in copies, show which test catches each, and
 faults: $(READY) ## kill and damage runs, fifty times each, and count what was lost
 	$(BIN)/python tests/faults.py
 
-bench: $(READY) ## our loops, the textbook's and the floor, turn about; three minutes
+bench: $(READY) ## our loops, the textbook's and the floor, turn about; four minutes
 	$(BIN)/python -m vae_helpers.bench
 
 clean: ## remove what executions made, but not .venv
