@@ -1,5 +1,7 @@
 """What the tests share: the real digits, loaded once, and a generator in the same state."""
 
+from multiprocessing import forkserver
+
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
@@ -32,6 +34,13 @@ def _same_random_numbers():
 def _nothing_is_kept(monkeypatch):
     """A measurement is taken in every test, whatever lesson an earlier one has begun."""
     monkeypatch.setattr(claims, "KEPT", None)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_fork_server_of_another_module():
+    """A process has one fork server; the next module's forks must not begin where this one's do."""
+    yield
+    forkserver._forkserver._stop()  # kept in the library for unit tests
 
 
 @pytest.fixture(scope="session")
