@@ -273,7 +273,10 @@ def test_an_interrupt_says_that_the_same_command_goes_on_and_leaves_no_process(p
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "the same command goes on" in err
-    assert "Traceback" not in err
+    # no traceback of the client, of a worker or of a nanny; a kernel that was just about to end may
+    # log an error of its sockets (ipykernel's own, of logger tornado.general)
+    assert "KeyboardInterrupt" not in err
+    assert "distributed" not in err
     assert psutil.wait_procs(others, timeout=20)[1] == []
     assert not (tmp_path / "table.csv").exists()
 
