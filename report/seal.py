@@ -39,7 +39,8 @@ FILES = (
     "report/results/*.json",
     "report/results/studies/*",
     "report/results/measured/*",
-    "report/figures/*.png",
+    "report/figures/*",
+    "report/weights/*",
     "report/report.pdf",
 )
 NOTEBOOKS = ("notebooks/*.ipynb", "tests/smoke/*.ipynb")

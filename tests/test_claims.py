@@ -1,11 +1,13 @@
 """A lesson knows its parameters, its folder and its bands, and says what it found."""
 
 import base64
+import hashlib
 import json
 import math
 import re
 
 import pytest
+import safetensors.torch
 import torch
 
 from vae_helpers import bands, claims, figures
@@ -184,6 +186,33 @@ def test_a_figure_is_kept_with_caption_and_alt_text(course, capsys):
     assert entry == {"file": "01_toy_grids.png", "caption": "Figure 1. Nothing.", "alt": alt}
     picture = (course / "build" / "full" / "figures" / entry["file"]).read_bytes()
     assert picture.startswith(b"\x89PNG")
+
+
+def test_a_figure_without_images_is_kept_as_a_vector_graphic_too_and_draws_the_same_again(course):
+    alt = "A line that rises from nothing to one and stays there for good."
+    drawn = []
+    for _ in range(2):
+        lesson = begin("01_toy", epochs=30, seed=0)
+        figure = figures.lines({"": {"rises": ([0, 1], [0.0, 1.0])}}, x_label="x", y_label="y")
+        lesson.show(figure, "line", caption="Figure 1. A line.", alt=alt)
+        entry = results(course, "full")["figures"]["line"]
+        assert entry["vector"] == "01_toy_line.svg"
+        drawn += [(course / "build" / "full" / "figures" / entry["vector"]).read_bytes()]
+    assert b"<svg" in drawn[0]
+    assert b"<image" not in drawn[0]
+    assert drawn[0] == drawn[1]
+
+
+def test_exported_weights_can_be_read_back_and_are_named_by_their_digest(course, capsys):
+    tensors = {"0.weight": torch.arange(6.0).reshape(2, 3).T, "0.bias": torch.zeros(3).half()}
+    begin("01_toy", epochs=30, seed=0).export("decoder", tensors)
+    assert capsys.readouterr().out.endswith("9 numbers in 01_toy_decoder.safetensors\n")
+    entry = results(course, "full")["weights"]["decoder"]
+    content = (course / "build" / "full" / "weights" / entry["file"]).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == entry["sha256"]
+    read = safetensors.torch.load(content)
+    assert read.keys() == tensors.keys()
+    assert all(torch.equal(read[name], tensor) for name, tensor in tensors.items())
 
 
 def test_a_figure_is_displayed_as_a_picture_with_its_alt_text_and_a_caption_below(monkeypatch):

@@ -128,7 +128,10 @@ def test_a_kernel_that_dies_is_a_failed_notebook(toy):
 WRITES_RESULTS = """import json, pathlib
 folder = pathlib.Path({build!r}) / ("smoke" if epochs == {smoke} else "full") / "results"
 folder.mkdir(parents=True, exist_ok=True)
-_ = (folder / "01_toy.json").write_text(json.dumps({{"figures": {{}}, "epochs": epochs}}))
+made = {{"figures": {{}}, "weights": {{"w": {{"file": "01_toy_w.bin"}}}}, "epochs": epochs}}
+_ = (folder / "01_toy.json").write_text(json.dumps(made))
+(folder.parent / "weights").mkdir(exist_ok=True)
+_ = (folder.parent / "weights" / "01_toy_w.bin").write_text("new")
 print(f"{{epochs}} epochs", flush=True)"""
 
 
@@ -147,6 +150,7 @@ def test_a_refresh_replaces_results_figures_and_references_and_leaves_the_studie
     for path in (
         published / "results" / "00_gone.json",
         published / "figures" / "00_gone.png",
+        published / "weights" / "00_gone.bin",
         published / "results" / "studies" / "beta.csv",
         references / "00_gone.ipynb",
     ):
@@ -154,7 +158,7 @@ def test_a_refresh_replaces_results_figures_and_references_and_leaves_the_studie
         path.write_text("old")
     course.refresh()
     files = {str(path.relative_to(published)) for path in published.rglob("*") if path.is_file()}
-    assert files == {"results/01_toy.json", "results/studies/beta.csv"}
+    assert files == {"results/01_toy.json", "results/studies/beta.csv", "weights/01_toy_w.bin"}
     assert json.loads((published / "results" / "01_toy.json").read_text())["epochs"] == 5
     assert [path.name for path in references.iterdir()] == ["01_toy.ipynb"]
     notebook = nbformat.read(toy_with_results / "01_toy.ipynb", as_version=4)

@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import hashlib
 import importlib
 import json
 import re
@@ -184,6 +185,12 @@ def test_the_published_seed_lies_where_the_seeds_of_the_committed_study_predict(
 def test_every_figure_of_the_results_is_in_the_figures_folder(results):
     for figure in results["figures"].values():
         assert (PROJECT / "report" / "figures" / figure["file"]).is_file()
+
+
+def test_the_weights_that_a_notebook_exported_are_those_of_its_results(results):
+    for exported in results["weights"].values():
+        content = (PROJECT / "report" / "weights" / exported["file"]).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == exported["sha256"]
 
 
 def test_the_outputs_show_every_value_of_the_results(notebook, results):

@@ -7,6 +7,7 @@
     lesson.series("fcd", {1: 310.2, 30: 41.7})    # a curve, recorded for studies
     lesson.table("by_beta", {"beta = 1": {"rate": (20.3, 0.2)}})    # read from a study
     lesson.show(figure, "samples", caption=..., alt=...)
+    lesson.export("vae", {"0.weight": ...})    # weights that others than PyTorch shall read
 
 A lesson with the notebook's own defaults writes to build/full/, with the smoke profile to
 build/smoke/, and with any other parameters to a folder of its own, so that playing with a notebook
@@ -35,6 +36,7 @@ from vae_helpers.parameters import ParameterError, suggestion
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch import Tensor
 
 NOTEBOOKS = PROJECT / "notebooks"
 BUILD = PROJECT / "build"
@@ -67,7 +69,7 @@ class Lesson:
     Attributes:
         notebook: its name without ending.
         profile: "full", "smoke", or the digest of other parameters.
-        folder: where results/ and figures/ of this profile lie.
+        folder: where results/, figures/ and weights/ of this profile lie.
     """
 
     notebook: str
@@ -77,6 +79,7 @@ class Lesson:
     _bands: Mapping[str, Band]
     _values: dict[str, dict[str, Any]] = field(default_factory=dict)
     _figures: dict[str, dict[str, str]] = field(default_factory=dict)
+    _weights: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def check(self, name: str, value: float) -> None:
         """Hold a number against its band, print one line and record it.
@@ -171,11 +174,11 @@ class Lesson:
             print(f"{row:<{margin}} " + "".join(f"{cell:>{width}}" for cell in line))
 
     def show(self, figure: Figure, name: str, *, caption: str, alt: str) -> None:
-        """Display a figure with its caption and keep it as PNG.
+        """Display a figure with its caption and keep it as PNG, and as SVG if it has no images.
 
         Args:
             figure: from `vae_helpers.figures` or any matplotlib figure.
-            name: the file is `<notebook>_<name>.png`.
+            name: the files are `<notebook>_<name>.png` and `.svg`.
             caption: what is shown; compared by `make verify`, so without measured numbers.
             alt: for those who cannot see it: what the figure shows and what it says.
         """
@@ -186,19 +189,41 @@ class Lesson:
             )
         from IPython.display import display
 
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-        file = f"{self.notebook}_{name}.png"
-        write_whole(self.folder / "figures" / file, buffer.getvalue())
-        self._figures[name] = {"file": file, "caption": caption, "alt": alt}
+        files = {"file": f"{self.notebook}_{name}.png"}
+        picture = _drawn(figure, "png", metadata={"Software": None})
+        write_whole(self.folder / "figures" / files["file"], picture)
+        if not any(axes.images for axes in figure.axes):
+            files["vector"] = f"{self.notebook}_{name}.svg"
+            vector = _drawn(figure, "svg", metadata={"Creator": None, "Date": None})
+            write_whole(self.folder / "figures" / files["vector"], vector)
+        self._figures[name] = files | {"caption": caption, "alt": alt}
         self._save()
-        picture = base64.b64encode(buffer.getvalue()).decode()
         display(
-            {"image/png": picture, "text/plain": f"<{name}>"},
+            {"image/png": base64.b64encode(picture).decode(), "text/plain": f"<{name}>"},
             metadata={"image/png": {"alt": alt}},
             raw=True,
         )
         display({"text/markdown": f"*{caption}*", "text/plain": caption}, raw=True)
+
+    def export(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        """Keep tensors as safetensors, for those who read them without this package.
+
+        The results get the file's SHA-256: whoever reads the file can tell whether it belongs to
+        the numbers beside it.
+
+        Args:
+            name: the file is weights/`<notebook>_<name>.safetensors`.
+            tensors: name to tensor, on any device.
+        """
+        from safetensors.torch import save
+
+        file = f"{self.notebook}_{name}.safetensors"
+        content = save({key: tensor.cpu().contiguous() for key, tensor in tensors.items()})
+        write_whole(self.folder / "weights" / file, content)
+        self._weights[name] = {"file": file, "sha256": hashlib.sha256(content).hexdigest()}
+        self._save()
+        count = sum(tensor.numel() for tensor in tensors.values())
+        print(f"{name:<28} {count:,} numbers in {file}")
 
     def _record(self, name: str, value: Any, **about: Any) -> None:
         if name in self._values:
@@ -218,6 +243,7 @@ class Lesson:
                 for name, value in self._values.items()
             },
             "figures": self._figures,
+            "weights": self._weights,
         }
         path = self.folder / "results" / f"{self.notebook}.json"
         write_whole(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
@@ -294,6 +320,16 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _drawn(figure: Figure, kind: str, *, metadata: Mapping[str, None]) -> bytes:
+    """A figure as a file of this kind, the same bytes whenever it is drawn."""
+    import matplotlib as mpl
+
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "the same names in every file"}):
+        figure.savefig(buffer, format=kind, metadata=dict(metadata))
+    return buffer.getvalue()
 
 
 def _machine() -> dict[str, Any]:

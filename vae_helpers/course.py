@@ -198,7 +198,7 @@ def refresh(profiles: Sequence[str] = PROFILES) -> None:
 
 def _publish(executions: Sequence[Execution]) -> None:
     """Put notebooks, results and figures in the place of the committed ones."""
-    for kind in ("results", "figures"):
+    for kind in ("results", "figures", "weights"):
         (PUBLISHED / kind).mkdir(parents=True, exist_ok=True)
         for old in (PUBLISHED / kind).iterdir():
             if old.is_file():  # report/results/studies/ is made by `study_runs`, in hours
@@ -207,9 +207,19 @@ def _publish(executions: Sequence[Execution]) -> None:
         _write_notebook(clean_metadata(_executed(execution)), NOTEBOOKS, execution.notebook)
         results = execution.results.read_bytes()
         write_whole(PUBLISHED / "results" / execution.results.name, results)
-        for figure in json.loads(results)["figures"].values():
-            made = BUILD / execution.profile / "figures" / figure["file"]
-            write_whole(PUBLISHED / "figures" / made.name, made.read_bytes())
+        for kind, file in _files(json.loads(results)):
+            made = BUILD / execution.profile / kind / file
+            write_whole(PUBLISHED / kind / file, made.read_bytes())
+
+
+def _files(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The files that belong to a lesson's results: folder and name."""
+    for figure in results["figures"].values():
+        for form in ("file", "vector"):
+            if form in figure:
+                yield "figures", figure[form]
+    for weights in results["weights"].values():
+        yield "weights", weights["file"]
 
 
 def _publish_references(executions: Sequence[Execution]) -> None:

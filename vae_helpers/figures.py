@@ -184,6 +184,7 @@ def scatter(
         drawn = axes.scatter(
             points[:, 0].cpu(), points[:, 1].cpu(), c=labels.cpu(), s=3, alpha=0.6,
             cmap="tab10", vmin=-0.5, vmax=9.5,
+            rasterized=True,  # thousands of points would make a vector graphic heavy
         )  # fmt: skip
         if radius is not None:
             angle = torch.linspace(0, 2 * math.pi, 200)
@@ -622,4 +623,21 @@ def scaling(
     grid[0, 0].yaxis.set_major_formatter("{x:g}")
     grid[0, 0].yaxis.set_minor_formatter(NullFormatter())
     grid[0, 0].set_ylim(min(least / 1.5, most / 12), most * 1.5)
+    return figure
+
+
+def bar_panels(panels: Mapping[str, Sequence[float]], *, x_label: str) -> Figure:
+    """Bars numbered from 1, in panels side by side with scales of their own.
+
+    Args:
+        panels: title with unit to heights.
+        x_label: what the numbers count.
+    """
+    figure = Figure(figsize=(3.4 * max(len(panels), 1.4), 2.8), dpi=150, layout="constrained")
+    for axes, (title, heights) in zip(_axes(figure, len(panels)), panels.items(), strict=True):
+        axes.bar(range(1, len(heights) + 1), heights, 0.8, color=BLUE)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_title(title, fontsize=11)
+        axes.set_xlabel(x_label)
+        _plain(axes)
     return figure
