@@ -58,6 +58,8 @@ def prose(root):
     yield "README", "README.md", (root / "README.md").read_text(encoding="utf-8")
     report = (root / "report" / "report.typ").read_text(encoding="utf-8")
     yield "report", "report/report.typ", LAYOUT.sub("", report)
+    for path in sorted((root / "report" / "book").glob("*.md")):
+        yield "book", f"report/book/{path.name}", path.read_text(encoding="utf-8")
     for name, notebook in notebooks(root):
         for i, cell in enumerate(notebook["cells"]):
             source = "".join(cell["source"])

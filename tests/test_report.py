@@ -1,7 +1,9 @@
 """The report takes its numbers from results, and refuses to do without."""
 
 import ast
+import html
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -31,7 +33,57 @@ def test_the_listing_is_the_module_s_code_without_its_docstrings():
 def test_the_committed_report_is_what_the_committed_results_build(tmp_path):
     output = tmp_path / "report.pdf"
     build.build(PROJECT / "report", output)
-    assert output.read_bytes() == (PROJECT / "report" / "report.pdf").read_bytes()
+    same = output.read_bytes() == (PROJECT / "report" / "report.pdf").read_bytes()
+    assert same, "report/report.pdf is older than its numbers, figures or text: make report"
+
+
+def test_the_report_is_a_paper_of_four_to_eight_pages():
+    pages = (PROJECT / "report" / "report.pdf").read_bytes()
+    assert 4 <= len(re.findall(rb"/Type ?/Page\b", pages)) <= 8
+
+
+def test_the_report_as_html_says_what_the_pdf_says_and_needs_nothing_from_elsewhere():
+    page = build.to_html(PROJECT / "report")
+    results = json.loads((PROJECT / "report" / "results" / "04_training.json").read_text())
+    assert f"{results['values']['train_loss_last']['value']:.2f}" in page
+    assert page.count("<figure") == page.count("<figcaption") > 10
+    assert '<math display="block">' in page
+    resources = re.findall(r"""(?:src|srcset|data)=["']([^"']*)""", page)
+    assert resources
+    assert all((PROJECT / "report" / resource).is_file() for resource in resources)
+    assert not re.search(r"<(?:script|link|iframe)|@import|url\(", page)
+
+
+def test_every_picture_of_the_report_as_html_has_its_alt_text():
+    pictures = re.findall(r"<img[^>]*>", build.to_html(PROJECT / "report"))
+    alts = {
+        figure["alt"]
+        for path in (PROJECT / "report" / "results").glob("*.json")
+        for figure in json.loads(path.read_text())["figures"].values()
+    }
+    described = [html.unescape(re.search('alt="([^"]*)"', picture)[1]) for picture in pictures]
+    assert len(described) >= 6
+    assert set(described) <= alts
+
+
+def test_what_is_not_an_image_of_digits_is_a_vector_graphic_in_the_report():
+    source = (PROJECT / "report" / "report.typ").read_text()
+    pictures = set(re.findall(r'#picture\("(\w+)", "(\w+)"', source))
+    assert len(pictures) >= 6
+    for lesson, name in pictures:
+        results = json.loads((PROJECT / "report" / "results" / f"{lesson}.json").read_text())
+        figure = results["figures"][name]
+        assert "vector" in figure or name in {"samples", "fixed_noise", "manifold"}
+
+
+def test_a_warning_of_the_typesetter_stops_the_report(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "PROJECT", tmp_path)
+    for name in ("report", "vae_helpers"):
+        copy(PROJECT / name, tmp_path / name)
+    path = tmp_path / "report" / "report.typ"
+    path.write_text(path.read_text() + '\n#text(font: "A font that nobody has")[x]\n')
+    with pytest.raises(RuntimeError, match="unknown font family"):
+        build.build(tmp_path / "report", tmp_path / "report.pdf")
 
 
 def test_a_report_without_one_of_its_numbers_is_not_built(tmp_path, monkeypatch):
@@ -49,7 +101,8 @@ def test_a_report_without_one_of_its_numbers_is_not_built(tmp_path, monkeypatch)
 
 def copy(source: Path, target: Path):
     for path in source.rglob("*"):
-        if path.is_file() and path.suffix in {".json", ".png", ".toml", ".typ", ".bib", ".py"}:
+        kinds = {".json", ".png", ".svg", ".toml", ".typ", ".bib", ".py"}
+        if path.is_file() and path.suffix in kinds:
             (target / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
             (target / path.relative_to(source)).write_bytes(path.read_bytes())
 
