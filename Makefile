@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: run test verify refresh bands studies ruler report mutants faults bench clean
+.PHONY: run test verify refresh bands studies ruler report book serve test-book mutants faults bench clean
 
 run: $(READY) ## execute the whole course on MNIST into build/ and build the report from it
 	$(BIN)/python -m vae_helpers run
@@ -39,6 +39,17 @@ ruler: $(READY) ## train the digit classifier again and compare its weights with
 
 report: $(READY) ## the committed report, from the committed results
 	$(BIN)/python report/build.py --results report --output report/report.pdf
+
+book: $(READY) ## the committed notebooks, the report and the explorer as pages, into build/book/
+	$(BIN)/python report/book.py --results report --notebooks notebooks --output build/book
+
+serve: book ## show the book at http://127.0.0.1:8000, to this machine alone
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/book 8000
+
+test-book: book ## open every page of the book in a real browser; installs Debian's if there is none
+	test -x /usr/bin/chromium || { apt-get update -qq && apt-get install -y -qq chromium fonts-dejavu-core; }
+	$(BIN)/pip install --disable-pip-version-check --quiet -e '.[browser]'
+	$(BIN)/pytest -q tests/browser
 
 mutants: $(READY) ## plant mistakes in copies, show which test catches each, and count
 	$(BIN)/pip install --disable-pip-version-check --quiet -e '.[mutants]'

@@ -12,6 +12,7 @@ import argparse
 import ast
 import sys
 from pathlib import Path
+from typing import Literal
 
 import typst
 
@@ -73,7 +74,7 @@ def to_html(results: Path) -> str:
     return _compiled(results, "html").decode()
 
 
-def _compiled(results: Path, form: str) -> bytes:
+def _compiled(results: Path, form: Literal["pdf", "html"]) -> bytes:
     results = results.resolve()
     if not (results / "results").is_dir() or not results.is_relative_to(PROJECT):
         raise ValueError(

@@ -1,0 +1,188 @@
+"""The pages of the book, before Sphinx sees them. tests/browser holds what a browser shows."""
+
+import base64
+import json
+import re
+import shutil
+
+import pytest
+from published import load, notebooks, words_of_figures
+
+from vae_helpers import PROJECT
+
+build = load("build")
+explorer = load("explorer")
+book = load("book")
+
+KNOWN = {"03": "03_ablation.ipynb", "04": "04_training.ipynb", "4.1": "#figure-4-1"}
+
+
+def picture(alt, caption, content=b"png"):
+    """The two outputs that `lesson.show` leaves behind."""
+    png = base64.b64encode(content).decode()
+    return [
+        {"data": {"image/png": png}, "metadata": {"image/png": {"alt": alt}}},
+        {"data": {"text/markdown": [f"*{caption}*"], "text/plain": caption}, "metadata": {}},
+    ]
+
+
+def test_two_figures_of_one_cell_keep_their_own_words_and_pictures(tmp_path):
+    printed = {"name": "stdout", "text": "1\n"}
+    outputs = [
+        *picture('the "first": a', "Figure 4.1. One.", b"one"),
+        printed,
+        *picture("the second", "Figure 4.2. Two.", b"two"),
+    ]
+    first, between, second = book.with_figures(outputs, tmp_path)
+    assert between is printed
+    assert r':alt: "the \"first\": a"' in first["data"]["text/markdown"]
+    assert ':alt: "the second"' in second["data"]["text/markdown"]
+    assert [file.read_bytes() for file in sorted(tmp_path.iterdir())] == [b"one", b"two"]
+    for figure, number in ((first, "4-1"), (second, "4-2")):
+        assert f":name: figure-{number}\n" in figure["data"]["text/markdown"]
+        assert f"figures/figure-{number}.png" in figure["data"]["text/markdown"]
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        picture("", "Figure 4.1. One."),
+        picture("words", "no number"),
+        picture("words", "Figure 4.1. One.")[:1],
+    ],
+)
+def test_a_picture_without_its_words_is_refused(outputs):
+    with pytest.raises(ValueError, match="an alt text, and below it a caption"):
+        list(book.pictures(outputs))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Notebook 03 says", "[Notebook 03](03_ablation.ipynb) says"),
+        ("in notebook\n04's run", "in [notebook\n04](04_training.ipynb)'s run"),
+        ("notebooks 03 and 04", "notebooks [03](03_ablation.ipynb) and [04](04_training.ipynb)"),
+        ("see Figure 4.1.", "see [Figure 4.1](#figure-4-1)."),
+        ("notebook 12, Figure 5.8 of a book", "notebook 12, Figure 5.8 of a book"),
+        ("notebook 0312", "notebook 0312"),
+        ("`notebook 03`", "`notebook 03`"),
+        ("```\nnotebook 03\n```", "```\nnotebook 03\n```"),
+        ("$notebook 03$", "$notebook 03$"),
+        ("[notebook 03](x.md)", "[notebook 03](x.md)"),
+        ("# The ruler of notebook 03", "# The ruler of notebook 03"),
+        ("<summary>notebook 03</summary>", "<summary>notebook 03</summary>"),
+        ("<!--04_training.x .1f-->3<!---->", "<!--04_training.x .1f-->3<!---->"),
+    ],
+)
+def test_a_mention_in_prose_becomes_a_link_if_its_target_is_known(text, expected):
+    assert book.linked(text, KNOWN) == expected
+
+
+def test_the_targets_are_the_notebooks_and_their_figures():
+    cells = [{"outputs": picture("words", "Figure 4.1. One.")}, {"source": "prose"}]
+    found = book.targets({"04_training": {"cells": cells}})
+    assert found == {"04": "04_training.ipynb", "4.1": "#figure-4-1"}
+
+
+def test_a_notebook_does_not_link_to_itself(tmp_path):
+    cells = [{"cell_type": "markdown", "source": ["notebook 03\n", "and notebook 04"]}]
+    page = book.notebook_page({"cells": cells, "metadata": {}}, "04_training", KNOWN, tmp_path)
+    assert page["cells"][0]["source"] == "[notebook 03](03_ablation.ipynb)\nand notebook 04"
+
+
+def test_a_link_to_a_file_of_the_repository_becomes_a_download(tmp_path):
+    text = "[`models`](../vae_helpers/models.py)"
+    changed = book.with_files(text, "notebooks/04_training.ipynb", tmp_path)
+    assert changed == "[`models`](/files/vae_helpers/models.py)"
+    copy = tmp_path / "files" / "vae_helpers" / "models.py"
+    assert copy.read_bytes() == (PROJECT / "vae_helpers" / "models.py").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[studies](../report/results/studies)", "studies"),
+        ("[the explorer](explorer.html)", '<a href="../explorer.html">the explorer</a>'),
+        ("[03](03_ablation.ipynb#samples)", "[03](03_ablation.ipynb#samples)"),
+        ("[gone](../gone.py)", "[gone](../gone.py)"),
+        ("[page](https://example.org/a)", "[page](https://example.org/a)"),
+        ("![words](../report/report.pdf)", "![words](../report/report.pdf)"),
+    ],
+)
+def test_other_links_lead_to_pages_or_are_left_for_sphinx_to_judge(text, expected, tmp_path):
+    assert book.with_files(text, "notebooks/04_training.ipynb", tmp_path) == expected
+
+
+REPORT = """<html><head><style>p {}</style></head><body><h1>Title</h1><p>Summary</p>
+<h2 id="model">1 The &amp; <em>model</em></h2><p>See <a href="#fig">Figure 1</a>.</p>
+<h3>1.1 Sub</h3><table><tr><td>1</td></tr></table><h2>Empty</h2>
+<section role="doc-bibliography"><h2>References</h2><ul><li id="loc-1">B</li></ul></section>
+<pre><code data-lang="python"><span style="color: #d73948">def</span> f(): ...</code></pre>
+</body></html>"""
+
+
+def test_the_headings_of_the_report_become_the_book_s_and_keep_their_anchors():
+    page = book.report_page(REPORT)
+    headings = re.findall(r"^#+ .*", page, re.MULTILINE)
+    assert headings == [
+        "# The report", "## 1 The & model", "### 1.1 Sub", "## Empty", "## References",
+    ]  # fmt: skip
+    assert '<span id="model"></span><p>See <a href="#fig">' in page
+    assert '<li id="loc-1">' in page
+    assert "<h" not in page
+    assert "section" not in page
+
+
+def test_the_report_s_listings_get_the_book_s_colours_and_its_tables_a_box_to_scroll_in():
+    page = book.report_page(REPORT)
+    assert "color: #d73948" not in page
+    assert '<span class="k">def</span>' in page
+    assert '<div class="table-wrapper"><table class="docutils"><tr><td>1</td>' in page
+
+
+def test_no_block_of_the_report_is_empty():
+    assert "html\n\n`" not in book.report_page(REPORT)
+
+
+def test_a_folder_that_is_no_book_is_not_overwritten(tmp_path):
+    (tmp_path / "precious.txt").write_text("text")
+    with pytest.raises(ValueError, match="expected a new folder or an earlier book"):
+        book.make(PROJECT / "report", PROJECT / "notebooks", tmp_path)
+    assert (tmp_path / "precious.txt").is_file()
+
+
+@pytest.mark.filterwarnings("ignore::sphinx.deprecation.RemovedInSphinx11Warning")  # myst-parser's
+def test_a_page_with_a_dead_link_is_not_built(tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(PROJECT / "report" / "book", source)
+    (source / "extra").mkdir()
+    (source / "glossary.md").unlink()
+    (source / "index.md").write_text("# Title\n\n[words](gone.md)\n")
+    with pytest.raises(RuntimeError, match=r"^Sphinx: index\.md:3: .*'gone\.md'[^;]*$"):
+        book.typeset(source, tmp_path / "site")
+
+
+def terms():
+    """Entries of the glossary, each with the words that it is listed under."""
+    text = (PROJECT / "report" / "book" / "glossary.md").read_text(encoding="utf-8")
+    entries = text.partition(":sorted:")[2].strip().removesuffix("```").strip().split("\n\n")
+    return [[line for line in it.splitlines() if not line.startswith(" ")] for it in entries]
+
+
+def test_every_term_of_the_glossary_is_a_word_of_the_course():
+    texts = [(PROJECT / "report" / "report.typ").read_text(encoding="utf-8")]
+    for _, notebook in notebooks(PROJECT):
+        for cell in notebook["cells"]:
+            source = "".join(cell["source"])
+            texts += [source] if cell["cell_type"] == "markdown" else words_of_figures(source)
+            texts += [json.dumps(output.get("text", "")) for output in cell.get("outputs", [])]
+    course = re.sub(r"[\s*]+", " ", " ".join(texts)).lower()
+    unused = [words for words in terms() if not any(word.lower() in course for word in words)]
+    assert len(terms()) >= 40
+    assert unused == []
+
+
+def test_every_entry_of_the_glossary_leads_to_where_it_is_introduced():
+    text = (PROJECT / "report" / "book" / "glossary.md").read_text(encoding="utf-8")
+    entries = text.partition(":sorted:")[2].strip().split("\n\n")
+    assert [entry for entry in entries if "](notebooks/" not in entry] == []
