@@ -150,3 +150,16 @@ def test_what_grows_in_proportion_lies_on_the_dashed_line():
     assert ends == [[9.0, 11.0], [18.0, 22.0], [36.0, 48.0]]
     low, high = figure.axes[1].get_ylim()  # one y axis for all
     assert (low < 5.5, high > 48.0) == (True, True)
+
+
+def test_the_bars_of_a_panel_are_numbered_from_one():
+    figure = figures.bar_panels({"kl": [3.0, 1.0, 0.5], "change": [50.0, 20.0, 1.0]}, x_label="d")
+    for axes, title, expected in zip(
+        figure.axes, ("kl", "change"), ([3.0, 1.0, 0.5], [50.0, 20.0, 1.0]), strict=True
+    ):
+        assert axes.get_title() == title
+        assert [bar.get_height() for bar in axes.patches] == expected
+        middles = [bar.get_x() + bar.get_width() / 2 for bar in axes.patches]
+        assert middles == pytest.approx([1, 2, 3])
+        assert axes.get_xlim() == (0.2, 3.8)
+    assert figure.axes[0].get_ylim() != figure.axes[1].get_ylim()

@@ -53,6 +53,7 @@ def test_the_course_has_its_notebooks():
         "04_training",
         "05_gan",
         "06_vae_vs_gan",
+        "07_latent_space",
         "08_published_numbers",
         "09_measured_run",
         "10_clinic",
@@ -144,6 +145,11 @@ def test_each_of_the_course_s_definitions_is_taught_somewhere():
         "vae_helpers.adversarial.discriminator_step",
         "vae_helpers.adversarial.generator_step",
         "vae_helpers.adversarial.train_step",
+        "vae_helpers.latent.slerp",
+        "vae_helpers.latent.quantiles",
+        "vae_helpers.latent.plane",
+        "vae_helpers.latent.log_each",
+        "vae_helpers.latent.log_aggregate",
     }
 
 

@@ -73,7 +73,7 @@ def test_what_is_not_an_image_of_digits_is_a_vector_graphic_in_the_report():
     for lesson, name in pictures:
         results = json.loads((PROJECT / "report" / "results" / f"{lesson}.json").read_text())
         figure = results["figures"][name]
-        assert "vector" in figure or name in {"samples", "fixed_noise", "manifold"}
+        assert "vector" in figure or name in {"samples", "fixed_noise"}
 
 
 def test_a_warning_of_the_typesetter_stops_the_report(tmp_path, monkeypatch):

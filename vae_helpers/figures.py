@@ -636,6 +636,7 @@ def bar_panels(panels: Mapping[str, Sequence[float]], *, x_label: str) -> Figure
     figure = Figure(figsize=(3.4 * max(len(panels), 1.4), 2.8), dpi=150, layout="constrained")
     for axes, (title, heights) in zip(_axes(figure, len(panels)), panels.items(), strict=True):
         axes.bar(range(1, len(heights) + 1), heights, 0.8, color=BLUE)
+        axes.set_xlim(0.2, len(heights) + 0.8)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(title, fontsize=11)
         axes.set_xlabel(x_label)
