@@ -106,7 +106,10 @@ def unpacked(tensors: Mapping[str, Tensor]) -> tuple[list[Layer], float]:
             "tensors: expected 0.weight, 0.bias, 1.weight, ... and slope, got "
             f"{sorted(tensors)}; make them with packed"
         )
-    layers = [Layer(tensors[w], tensors[b]) for w, b in zip(names[::2], names[1::2], strict=True)]
+    layers = [
+        Layer(tensors[f"{number}.weight"], tensors[f"{number}.bias"])
+        for number in range(len(numbers))
+    ]
     shapes = [(list(layer.weight.shape), list(layer.bias.shape)) for layer in layers]
     chained = all(before[0][:1] == after[0][1:] for before, after in pairwise(shapes))
     if not chained or any(weight[:1] != bias for weight, bias in shapes):
