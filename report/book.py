@@ -10,28 +10,21 @@ of is an error: a dead link does not get into the book.
 from __future__ import annotations
 
 import argparse
-import base64
 import io
 import json
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from html import unescape
 from importlib.metadata import distribution
 from pathlib import Path
-from typing import Any
 
-from docutils.nodes import make_id
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexers import get_lexer_by_name
 from sphinx.application import Sphinx
 from sphinx.errors import SphinxError
 
 import build
 import explorer
+import pages
 
 PROJECT = Path(__file__).resolve().parent.parent
 MATHJAX = Path(
@@ -41,195 +34,7 @@ MATHJAX = Path(
         )
     )
 )
-CAPTION = re.compile(r"\*(?P<caption>Figure (?P<number>\d+\.\d+\w?)\. .+)\*", re.DOTALL)
-NUMBER = r"\d+\.\d+|\d\d(?!\d)"
-MENTION = rf"\b(?:[Nn]otebooks?|Figures?)\s(?:{NUMBER})(?:(?:,\s|\s(?:and|or|to)\s)(?:{NUMBER}))*"
-UNTOUCHED = (
-    r"^```.*?^```|`[^`\n]+`|\$\$.+?\$\$|\$[^$\n]+\$|!?\[[^\]]*\]\([^)]*\)|^[#<][^\n]*|<!--.*?-->"
-)
-"""What holds no mention that can become a link: code, formulas, links, headings, HTML."""
-EITHER = re.compile(f"(?P<untouched>{UNTOUCHED})|{MENTION}", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<target>[^)#:\s]+)(?P<anchor>#[^)\s]*)?\)")
-HEADING = re.compile(r"<h([2-4])([^>]*)>(.*?)</h\1>", re.DOTALL)
-LISTING = re.compile(r'<pre><code data-lang="(\w+)">(.*?)</code></pre>', re.DOTALL)
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
-TAG = re.compile(r"<[^>]+>")
-
-
-def targets(notebooks: Mapping[str, Any]) -> dict[str, str]:
-    """Where a mention leads: the number of each notebook and of each figure, with its link."""
-    pages = {name[:2]: f"{name}.ipynb" for name in notebooks}
-    figures = {
-        number: f"#{anchor(number)}"
-        for notebook in notebooks.values()
-        for cell in notebook["cells"]
-        for number, *_ in pictures(cell.get("outputs", []))
-    }
-    return pages | figures
-
-
-def anchor(number: str) -> str:
-    """The id of a figure on its page."""
-    return f"figure-{number.replace('.', '-')}"
-
-
-def pictures(outputs: list[dict[str, Any]]) -> Iterator[tuple[str, int, str, str]]:
-    """Number, position, alt text and caption of the figures among the outputs of a cell.
-
-    Raises:
-        ValueError: a picture without alt text, or without its caption as the next output.
-    """
-    for i, output in enumerate(outputs):
-        if "image/png" not in output.get("data", {}):
-            continue
-        alt = output["metadata"].get("image/png", {}).get("alt", "")
-        below = outputs[i + 1].get("data", {}) if i + 1 < len(outputs) else {}
-        caption = CAPTION.fullmatch("".join(below.get("text/markdown", "")))
-        if not alt or not caption:
-            raise ValueError(
-                "expected every picture to have an alt text, and below it a caption such as "
-                f"'*Figure 4.1. ...*', got {alt!r} and {below.get('text/markdown')!r}; "
-                "`lesson.show` writes both"
-            )
-        yield caption["number"], i, alt, caption["caption"]
-
-
-def with_figures(outputs: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """The outputs of a cell, with picture and caption made into one figure with an anchor.
-
-    Left as it is, every picture of a cell would get the alt text of the cell's last one.
-
-    Args:
-        outputs: of one cell.
-        folder: where the pictures are written, called figures/ in the directives.
-    """
-    made = list(outputs)
-    for number, i, alt, caption in reversed(list(pictures(outputs))):
-        picture = folder / f"{anchor(number)}.png"
-        picture.write_bytes(base64.b64decode("".join(outputs[i]["data"]["image/png"])))
-        directive = (
-            f":::{{figure}} figures/{picture.name}\n"
-            f":name: {anchor(number)}\n:alt: {json.dumps(alt, ensure_ascii=False)}\n\n"
-            f"{caption}\n:::\n"
-        )
-        data = {"text/markdown": directive}
-        made[i : i + 2] = [{"output_type": "display_data", "data": data, "metadata": {}}]
-    return made
-
-
-def linked(text: str, known: Mapping[str, str]) -> str:
-    """The text, with a link at every mention of a notebook or figure that is known.
-
-    Args:
-        text: Markdown.
-        known: numbers, such as "03" or "4.1", to links.
-    """
-
-    def link(match: re.Match[str]) -> str:
-        if match.lastgroup == "untouched":
-            return match[0]
-        numbers = re.findall(NUMBER, match[0])
-        if len(numbers) == 1:  # the noun makes a better link than its number
-            return f"[{match[0]}]({known[numbers[0]]})" if numbers[0] in known else match[0]
-        return re.sub(
-            NUMBER, lambda it: f"[{it[0]}]({known[it[0]]})" if it[0] in known else it[0], match[0]
-        )
-
-    return EITHER.sub(link, text)
-
-
-def with_files(text: str, page: str, source: Path) -> str:
-    """The text, with its links to files of the repository made into downloads.
-
-    A link to a folder, which a book has no page for, becomes its text; one to the explorer leads
-    to its page.
-
-    Args:
-        text: Markdown.
-        page: path of the page in the repository.
-        source: the folder that Sphinx reads; the files are copied to its files/.
-    """
-
-    def download(match: re.Match[str]) -> str:
-        if match["target"].endswith("explorer.html"):  # which Sphinx does not make
-            return f'<a href="{"../" * page.count("/")}explorer.html">{match["text"]}</a>'
-        path = (PROJECT / page).parent.joinpath(match["target"]).resolve()
-        if path.suffix == ".ipynb" or not path.exists() or not path.is_relative_to(PROJECT):
-            return match[0]  # Sphinx knows the page, or warns
-        if path.is_dir():
-            return match["text"]
-        copy = source / "files" / path.relative_to(PROJECT)
-        if not copy.exists():
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, copy)
-        return f"[{match['text']}](/{copy.relative_to(source)})"
-
-    return LINK.sub(download, text)
-
-
-def notebook_page(
-    notebook: dict[str, Any], name: str, known: Mapping[str, str], source: Path
-) -> dict[str, Any]:
-    """A copy of a notebook as the book shows it: figures with their words, mentions as links.
-
-    Args:
-        notebook: as it is committed.
-        name: such as "04_training".
-        known: see `linked`.
-        source: the folder that Sphinx reads.
-
-    Raises:
-        ValueError: a picture lacks its words.
-    """
-    others = {number: link for number, link in known.items() if number != name[:2]}
-    cells = []
-    for cell in notebook["cells"]:
-        new = dict(cell, source="".join(cell["source"]))
-        if cell["cell_type"] == "markdown":
-            new["source"] = with_files(
-                linked(new["source"], others), f"notebooks/{name}.ipynb", source
-            )
-        else:
-            new["outputs"] = with_figures(cell["outputs"], source / "notebooks" / "figures")
-        cells.append(new)
-    language = {"name": "python", "pygments_lexer": "ipython3"}
-    return dict(notebook, cells=cells, metadata=dict(notebook["metadata"], language_info=language))
-
-
-def report_page(html: str) -> str:
-    """The report as a page of the book: its headings are the book's, the rest stays HTML.
-
-    Args:
-        html: a whole document, as typst writes it.
-    """
-    style = "".join(re.findall(r"<style>.*?</style>", html, re.DOTALL))
-    body = html.partition("<body>")[2].partition("</body>")[0]
-    body = re.sub(r"</?section[^>]*>", "", body)  # the book makes its own
-    body = LISTING.sub(_listing, body)
-    body = re.sub(r"(<table.*?</table>)", r'<div class="table-wrapper">\1</div>', body, flags=re.S)
-    body = body.replace("<table>", '<table class="docutils">')
-    body = re.sub(
-        r'(<math display="block".*?</math>)', r'<div class="formula">\1</div>', body, flags=re.S
-    )
-    before, *rest = HEADING.split(body)
-    page = ["# The report\n", _raw(style + re.sub(r"<h1.*?</h1>", "", before, flags=re.S))]
-    for level, attributes, title, text in zip(*[iter(rest)] * 4, strict=True):
-        words = unescape(TAG.sub("", title)).strip()
-        name = re.search(r'id="([^"]+)"', attributes)
-        target = f'<span id="{name[1]}"></span>' if name and name[1] != make_id(words) else ""
-        page += ["#" * int(level) + f" {words}\n", _raw(target + text)]
-    return "\n".join(page)
-
-
-def _raw(html: str) -> str:
-    return f"```````{{raw}} html\n{html.strip()}\n```````\n" if html.strip() else ""
-
-
-def _listing(match: re.Match[str]) -> str:
-    """Typst's colours are for white paper; the book has colours for light and for dark."""
-    lexer = get_lexer_by_name(match[1])
-    code: str = highlight(unescape(TAG.sub("", match[2])), lexer, HtmlFormatter())
-    return f'<div class="highlight-{match[1]} notranslate">{code}</div>'
 
 
 def lay_out(results: Path, notebooks: Path, source: Path) -> None:
@@ -249,23 +54,25 @@ def lay_out(results: Path, notebooks: Path, source: Path) -> None:
     shutil.copytree(results / "figures", source / "report" / "figures")
 
     html = build.to_html(results)
-    (source / "report.md").write_text(report_page(html), encoding="utf-8")
+    (source / "report.md").write_text(pages.report_page(html), encoding="utf-8")
     for name in re.findall(r'src="figures/([^"]+)"', html):
         shutil.copy(results / "figures" / name, source / "extra" / "figures")
 
     read = {path.stem: json.loads(path.read_text("utf-8")) for path in notebooks.glob("*.ipynb")}
     if not read:
         raise ValueError(f"--notebooks: expected a folder with notebooks, got {notebooks}")
-    known = targets(read)
+    known = pages.targets(read)
     (source / "notebooks" / "figures").mkdir(parents=True)
     for name, notebook in read.items():
         try:
-            page = notebook_page(notebook, name, known, source)
+            page = pages.notebook_page(notebook, name, known, source)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
         (source / "notebooks" / f"{name}.ipynb").write_text(json.dumps(page), encoding="utf-8")
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    (source / "README.md").write_text(with_files(readme, "README.md", source), encoding="utf-8")
+    (source / "README.md").write_text(
+        pages.with_files(readme, "README.md", source), encoding="utf-8"
+    )
 
 
 def typeset(source: Path, output: Path) -> None:

@@ -22,6 +22,7 @@ from vae_helpers.files import DamagedFileError, write_whole
 
 SOURCES = Path(__file__).resolve().parent / "explorer"
 MODELS = ("vae", "vae_2d", "gan")
+REMEDY = "run notebook 07 with its default parameters (`make refresh`) to export them again"
 
 
 def page(weights: Path) -> str:
@@ -48,9 +49,6 @@ def page(weights: Path) -> str:
         )
     template = (SOURCES / "template.html").read_text()
     return re.sub(r"\{\{ (\S+) \}\}", lambda marker: parts[marker[1]], template)
-
-
-REMEDY = "run notebook 07 with its default parameters (`make refresh`) to export them again"
 
 
 def _checked(path: Path, *, with_codes: bool) -> tuple[bytes, int]:

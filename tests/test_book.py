@@ -12,6 +12,7 @@ from vae_helpers import PROJECT
 
 build = load("build")
 explorer = load("explorer")
+pages = load("pages")
 book = load("book")
 
 KNOWN = {"03": "03_ablation.ipynb", "04": "04_training.ipynb", "4.1": "#figure-4-1"}
@@ -33,7 +34,7 @@ def test_two_figures_of_one_cell_keep_their_own_words_and_pictures(tmp_path):
         printed,
         *picture("the second", "Figure 4.2. Two.", b"two"),
     ]
-    first, between, second = book.with_figures(outputs, tmp_path)
+    first, between, second = pages.with_figures(outputs, tmp_path)
     assert between is printed
     assert r':alt: "the \"first\": a"' in first["data"]["text/markdown"]
     assert ':alt: "the second"' in second["data"]["text/markdown"]
@@ -53,7 +54,7 @@ def test_two_figures_of_one_cell_keep_their_own_words_and_pictures(tmp_path):
 )
 def test_a_picture_without_its_words_is_refused(outputs):
     with pytest.raises(ValueError, match="an alt text, and below it a caption"):
-        list(book.pictures(outputs))
+        list(pages.pictures(outputs))
 
 
 @pytest.mark.parametrize(
@@ -75,24 +76,24 @@ def test_a_picture_without_its_words_is_refused(outputs):
     ],
 )
 def test_a_mention_in_prose_becomes_a_link_if_its_target_is_known(text, expected):
-    assert book.linked(text, KNOWN) == expected
+    assert pages.linked(text, KNOWN) == expected
 
 
 def test_the_targets_are_the_notebooks_and_their_figures():
     cells = [{"outputs": picture("words", "Figure 4.1. One.")}, {"source": "prose"}]
-    found = book.targets({"04_training": {"cells": cells}})
+    found = pages.targets({"04_training": {"cells": cells}})
     assert found == {"04": "04_training.ipynb", "4.1": "#figure-4-1"}
 
 
 def test_a_notebook_does_not_link_to_itself(tmp_path):
     cells = [{"cell_type": "markdown", "source": ["notebook 03\n", "and notebook 04"]}]
-    page = book.notebook_page({"cells": cells, "metadata": {}}, "04_training", KNOWN, tmp_path)
+    page = pages.notebook_page({"cells": cells, "metadata": {}}, "04_training", KNOWN, tmp_path)
     assert page["cells"][0]["source"] == "[notebook 03](03_ablation.ipynb)\nand notebook 04"
 
 
 def test_a_link_to_a_file_of_the_repository_becomes_a_download(tmp_path):
     text = "[`models`](../vae_helpers/models.py)"
-    changed = book.with_files(text, "notebooks/04_training.ipynb", tmp_path)
+    changed = pages.with_files(text, "notebooks/04_training.ipynb", tmp_path)
     assert changed == "[`models`](/files/vae_helpers/models.py)"
     copy = tmp_path / "files" / "vae_helpers" / "models.py"
     assert copy.read_bytes() == (PROJECT / "vae_helpers" / "models.py").read_bytes()
@@ -110,7 +111,7 @@ def test_a_link_to_a_file_of_the_repository_becomes_a_download(tmp_path):
     ],
 )
 def test_other_links_lead_to_pages_or_are_left_for_sphinx_to_judge(text, expected, tmp_path):
-    assert book.with_files(text, "notebooks/04_training.ipynb", tmp_path) == expected
+    assert pages.with_files(text, "notebooks/04_training.ipynb", tmp_path) == expected
 
 
 REPORT = """<html><head><style>p {}</style></head><body><h1>Title</h1><p>Summary</p>
@@ -122,7 +123,7 @@ REPORT = """<html><head><style>p {}</style></head><body><h1>Title</h1><p>Summary
 
 
 def test_the_headings_of_the_report_become_the_book_s_and_keep_their_anchors():
-    page = book.report_page(REPORT)
+    page = pages.report_page(REPORT)
     headings = re.findall(r"^#+ .*", page, re.MULTILINE)
     assert headings == [
         "# The report", "## 1 The & model", "### 1.1 Sub", "## Empty", "## References",
@@ -134,14 +135,14 @@ def test_the_headings_of_the_report_become_the_book_s_and_keep_their_anchors():
 
 
 def test_the_report_s_listings_get_the_book_s_colours_and_its_tables_a_box_to_scroll_in():
-    page = book.report_page(REPORT)
+    page = pages.report_page(REPORT)
     assert "color: #d73948" not in page
     assert '<span class="k">def</span>' in page
     assert '<div class="table-wrapper"><table class="docutils"><tr><td>1</td>' in page
 
 
 def test_no_block_of_the_report_is_empty():
-    assert "html\n\n`" not in book.report_page(REPORT)
+    assert "html\n\n`" not in pages.report_page(REPORT)
 
 
 def test_a_folder_that_is_no_book_is_not_overwritten(tmp_path):
