@@ -266,7 +266,8 @@ def test_an_interrupted_training_says_what_is_kept_and_goes_on(tmp_path, undistu
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGINT  # 130 in a shell
+    # which status an uncaught interrupt has is Python's affair: once torch has loaded tabulate, 1
+    assert process.returncode in (-signal.SIGINT, 1)
     assert err.splitlines()[-2:] == [
         "KeyboardInterrupt",
         f"The epochs that were done are kept in {folder}; the same call goes on there.",
