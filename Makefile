@@ -43,7 +43,7 @@ report: $(READY) ## the committed report, from the committed results
 book: $(READY) ## the committed notebooks, the report and the explorer as pages, into build/book/
 	$(BIN)/python report/book.py --results report --notebooks notebooks --output build/book
 
-serve: book ## show the book at http://127.0.0.1:8000, to this machine alone
+serve: book ## show the book at http://localhost:8000, to this machine alone
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/book 8000
 
 test-book: book ## open every page of the book in a real browser; installs Debian's if there is none
