@@ -1,7 +1,6 @@
 """Steps, epochs and fits of the GAN against computations written out by hand."""
 
 import copy
-import io
 import sys
 from dataclasses import FrozenInstanceError, replace
 
@@ -10,11 +9,10 @@ import torch
 from torch import nn
 from toy_digits import few_digits
 
-from vae_helpers import adversarial, objective, runs, training
+from vae_helpers import adversarial
 from vae_helpers.adversarial import (
     GANConfig,
     Optimizers,
-    describe,
     discriminator_step,
     fit,
     generator_step,
@@ -26,7 +24,7 @@ from vae_helpers.adversarial import (
 from vae_helpers.data import Digits
 from vae_helpers.models import GAN, Discriminator, Generator
 from vae_helpers.parameters import ParameterError
-from vae_helpers.seeds import generator
+from vae_helpers.seeds import new_rng
 
 CONFIG = GANConfig(
     epochs=4,
@@ -116,6 +114,14 @@ def test_config_refuses_a_wrong_value_with_its_field_and_a_valid_one(field, valu
         GANConfig(**{field: value})
     assert str(caught.value).startswith(f"{field}: ")
     assert says in str(caught.value)
+
+
+def test_default_config_is_the_one_that_was_chosen_on_held_out_images():
+    config = GANConfig()
+    assert (config.epochs, config.batch_size, config.learning_rate) == (30, 128, 2e-3)
+    assert (config.beta1, config.dropout, config.slope) == (0.5, 0.3, 0.2)
+    assert (config.batch_norm, config.real_label) == (True, 1.0)
+    assert (config.latent_dim, config.hidden_dims) == (20, (400, 200))
 
 
 def test_config_turns_numbers_and_lists_into_its_own_types():
@@ -240,8 +246,8 @@ def test_steps_forget_the_gradients_of_the_ones_before():
     x = torch.rand(6, 784)
     for model in (fresh, used):
         optimizers = Optimizers(descent(model.generator), descent(model.discriminator))
-        noise = torch.Generator().manual_seed(0)
-        train_step(model, optimizers, x, noise=noise, real_label=1.0)
+        rng = torch.Generator().manual_seed(0)
+        train_step(model, optimizers, x, rng=rng, real_label=1.0)
     torch.testing.assert_close(dict(fresh.state_dict()), dict(used.state_dict()), rtol=0, atol=0)
 
 
@@ -289,8 +295,8 @@ def test_one_step_goes_down_both_losses_the_generator_answering_second(batch_nor
     assert ((g_loss + torch.log(d_fake)).abs() > 1e-3).all()
 
     optimizers = Optimizers(descent(model.generator, 0.5), descent(model.discriminator, 0.5))
-    noise = torch.Generator().manual_seed(3)
-    step = train_step(model, optimizers, x, noise=noise, real_label=real_label)
+    rng = torch.Generator().manual_seed(3)
+    step = train_step(model, optimizers, x, rng=rng, real_label=real_label)
     torch.testing.assert_close(tuple(step), (d_loss, g_loss, d_real, d_fake))
     torch.testing.assert_close(list(model.generator.parameters()), ours)
     torch.testing.assert_close(list(model.discriminator.parameters()), theirs)
@@ -314,17 +320,18 @@ def test_numbers_of_an_epoch_are_means_over_all_images(batch_size, epoch):
         for network in (model.generator, model.discriminator):
             for parameter in network.parameters():
                 parameter.mul_(4)  # networks that tell their inputs apart
-    noise = generator(config.seed, "noise", epoch=epoch)
+    noise = new_rng(config.seed, "noise", epoch=epoch)
     sizes = [len(part) for part in images.split(batch_size)]
     z = torch.cat([torch.randn(size, 3, generator=noise) for size in sizes])
     with torch.no_grad():
         real = torch.sigmoid(model.discriminator(images).double())
         fake = torch.sigmoid(model.discriminator(model.generator(z)).double())
     d_loss = -0.9 * torch.log(real) - 0.1 * torch.log(1 - real) - torch.log(1 - fake)
-    expected = [each.mean().item() for each in (d_loss, -torch.log(fake), real, fake)]
+    each = {"d_loss": d_loss, "g_loss": -torch.log(fake), "d_real": real, "d_fake": fake}
+    expected = {name: numbers.mean().item() for name, numbers in each.items()}
     assert real.std() > 0.03
     means = train_epoch(model, new_optimizers(config, model), images, config=config, epoch=epoch)
-    assert [number.item() for number in means] == pytest.approx(expected, rel=1e-3)
+    assert means == pytest.approx(expected, rel=1e-3)
 
 
 def test_epoch_trains_in_training_mode_whatever_the_mode_was():
@@ -338,7 +345,7 @@ def test_epoch_trains_in_training_mode_whatever_the_mode_was():
 def test_order_depends_on_seed_and_epoch_and_on_nothing_else(monkeypatch):
     visited = []
 
-    def look(model, optimizers, x, *, noise, real_label):
+    def look(model, optimizers, x, *, rng, real_label):
         visited.extend(x[:, 0].tolist())
         return adversarial.Step(*(torch.zeros(len(x)) for _ in range(4)))
 
@@ -373,7 +380,7 @@ def test_draws_depend_on_seed_and_epoch_and_on_nothing_else(number, dropout):
         start = copy.deepcopy(model)
         optimizers = new_optimizers(config, start)
         means = train_epoch(start, optimizers, images, config=config, epoch=epoch)
-        return getattr(means, number).item()
+        return means[number]
 
     first = taken(1)
     torch.manual_seed(99)
@@ -442,13 +449,12 @@ def test_test_images_play_no_part_in_the_numbers(data):
     assert fit(CONFIG, data).history == fit(CONFIG, other).history
 
 
-def test_fitted_networks_are_in_evaluation_mode(data, tmp_path):
-    for _ in ("trained", "loaded"):
-        result = fit(CONFIG, data, tmp_path)
-        for model in (result.model, result.at(1)):
-            logits = [model.discriminator(data.test_images) for _ in range(2)]
-            assert torch.equal(*logits)
-            assert not any(module.training for module in model.modules())
+def test_fitted_networks_are_in_evaluation_mode(data):
+    result = fit(CONFIG, data)
+    for model in (result.model, result.at(1)):
+        logits = [model.discriminator(data.test_images) for _ in range(2)]
+        assert torch.equal(*logits)
+        assert not any(module.training for module in model.modules())
 
 
 def test_a_few_epochs_bring_the_images_towards_the_brightness_of_the_data():
@@ -474,15 +480,14 @@ def test_networks_at_an_epoch_are_those_that_had_trained_so_long(data):
         result.at(3)
 
 
-def test_last_mini_batch_of_one_image_is_refused_with_batch_normalisation(data, tmp_path):
+def test_last_mini_batch_of_one_image_is_refused_with_batch_normalisation(data):
     for images, batch_size in ((33, 16), (40, 13), (40, 1)):
         config = replace(CONFIG, batch_size=batch_size, epochs=1)
         few = data.first(images, 9)
         with pytest.raises(ParameterError) as caught:
-            fit(config, few, tmp_path)
+            fit(config, few)
         assert str(caught.value).startswith("batch_size: ")
         assert f"({images} images in batches of {batch_size})" in str(caught.value)
-        assert not list(tmp_path.iterdir())
         assert len(fit(replace(config, batch_norm=False), few).history) == 1
 
 
@@ -497,162 +502,26 @@ def test_progress_is_shown_only_if_asked_for(data, capsys, monkeypatch):
     assert "a GAN: 1 of 1" in shown.err
 
 
-# A run on disk
-
-
-def optimizer_states(run_dir, epoch):
-    """Adam's memory of both networks in a run's checkpoint, behind the checksum of 32 bytes."""
-    (path,) = run_dir.glob(f"*/checkpoint-{epoch:04}.pt")
-    stored = torch.load(io.BytesIO(path.read_bytes()[32:]), weights_only=True)
-    return stored["state"]["optimizers"]
-
-
-def assert_same_run(result, run_dir, expected, expected_dir):
-    assert result.history == expected.history
-    for epoch in (1, 2, 4):
-        assert_same(result.at(epoch).state_dict(), expected.at(epoch).state_dict())
-    ours, theirs = (optimizer_states(folder, 4) for folder in (run_dir, expected_dir))
-    assert list(ours) == list(theirs) == ["generator", "discriminator"]
-    for network in ours:
-        assert ours[network]["param_groups"] == theirs[network]["param_groups"]
-        assert len(ours[network]["state"]) > 0
-        for index, memory in ours[network]["state"].items():
-            assert_same(memory, theirs[network]["state"][index])
-
-
-def test_two_epochs_and_then_four_are_four_at_once(data, tmp_path):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    expected = fit(CONFIG, data, whole)
-    fit(replace(CONFIG, epochs=2), data, parts)
+def test_a_training_that_goes_on_from_its_state_ends_as_one_that_was_never_stopped(data):
+    whole, first, second = (CONFIG.trainer(data) for _ in range(3))
+    numbers = [whole.epoch(number) for number in (1, 2)]
+    assert first.epoch(1) == numbers[0]
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
     torch.manual_seed(99)
-    assert_same_run(fit(CONFIG, data, parts), parts, expected, whole)
-    assert fit(CONFIG, data).history == expected.history
+    assert second.epoch(2) == numbers[1]
+    assert_same(second.model.state_dict(), whole.model.state_dict())
+    ours, theirs = (each.state_dict()["optimizers"] for each in (second, whole))
+    for network in ("generator", "discriminator"):
+        assert ours[network]["param_groups"] == theirs[network]["param_groups"]
+        for index, memory in theirs[network]["state"].items():
+            assert_same(ours[network]["state"][index], memory)
 
 
-def test_run_that_was_stopped_within_an_epoch_ends_as_one_that_was_not(data, tmp_path, monkeypatch):
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    expected = fit(CONFIG, data, whole)
-    steps = []
-
-    def stops(*args, **kwargs):
-        steps.append(len(args[2]))
-        if len(steps) == 8:  # the second of the three steps of the third epoch
-            raise KeyboardInterrupt
-        return train_step(*args, **kwargs)
-
-    monkeypatch.setattr(adversarial, "train_step", stops)
-    before = torch.get_rng_state()
-    with pytest.raises(KeyboardInterrupt):
-        fit(CONFIG, data, stopped)
-    assert torch.equal(torch.get_rng_state(), before)
-    result = fit(CONFIG, data, stopped)
-    assert steps == [16, 16, 8] * 2 + [16, 16] + [16, 16, 8] * 2
-    assert_same_run(result, stopped, expected, whole)
-
-
-def test_finished_run_is_not_trained_again(data, tmp_path, monkeypatch):
-    first = fit(CONFIG, data, tmp_path)
-    monkeypatch.setattr(adversarial._GANRun, "epoch", None)
-    again = fit(CONFIG, data, tmp_path)
-    assert again.history == first.history
-    assert_same(again.model.state_dict(), first.model.state_dict())
-    two = fit(replace(CONFIG, epochs=2), data, tmp_path)
-    assert two.history == first.history[:2]
-    assert_same(two.model.state_dict(), first.at(2).state_dict())
-
-
-# The key
-
-
-def test_key_does_not_depend_on_the_number_of_epochs_or_the_spelling_of_the_device(data):
-    key = describe(CONFIG, data)["key"]
-    assert describe(replace(CONFIG, epochs=30), data)["key"] == key
-    if not torch.cuda.is_available():
-        assert describe(replace(CONFIG, device="auto"), data)["key"] == key
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"batch_size": 9},
-        {"learning_rate": 1e-3},
-        {"beta1": 0.9},
-        {"latent_dim": 4},
-        {"hidden_dims": (16,)},
-        {"batch_norm": False},
-        {"slope": 0.0},
-        {"dropout": 0.0},
-        {"real_label": 0.9},
-        {"seed": 1},
-        {"dataset": "FashionMNIST"},
-    ],
-    ids=lambda change: next(iter(change)),
-)
-def test_key_depends_on_everything_else_in_the_configuration(change, data):
-    assert describe(replace(CONFIG, **change), data)["key"] != describe(CONFIG, data)["key"]
-
-
-def test_key_depends_on_the_images(data):
-    assert describe(CONFIG, data)["key"] != describe(CONFIG, data.first(39, 9))["key"]
-
-
-def edit(monkeypatch, module, name):
-    """Put other code in the place of a function, as if it had been edited there."""
-
-    def edited():
-        return "something else"
-
-    edited.__module__, edited.__qualname__ = module.__name__, name
-    monkeypatch.setattr(module, name, edited)
-
-
-GAN_PARTS = [
-    (objective, "discriminator_loss"),
-    (objective, "generator_loss"),
-    (adversarial, "batches"),
-    (adversarial, "generator"),
-    (adversarial, "new_model"),
-    (adversarial, "new_optimizers"),
-    (adversarial, "discriminator_step"),
-    (adversarial, "generator_step"),
-    (adversarial, "train_step"),
-    (adversarial, "train_epoch"),
-    (adversarial, "dropout_seed"),
-    (adversarial, "_GANRun"),
-]
-
-
-@pytest.mark.parametrize(("module", "name"), GAN_PARTS, ids=[name for _, name in GAN_PARTS])
-def test_key_depends_on_the_code_of_the_gan_and_the_vae_s_does_not(module, name, data, monkeypatch):
-    vae = training.TrainConfig(device="cpu")
-    gan_key, vae_key = describe(CONFIG, data)["key"], training.describe(vae, data)["key"]
-    edit(monkeypatch, module, name)
-    assert describe(CONFIG, data)["key"] != gan_key
-    assert training.describe(vae, data)["key"] == vae_key
-
-
-def test_key_depends_on_the_code_of_the_networks(data, monkeypatch):
-    names = {"GAN", "Generator", "Discriminator"}
-    key = describe(CONFIG, data)["key"]
-    for name in sorted(names):
-        with monkeypatch.context() as patch:
-            read = runs.code_digest
-            patch.setattr(
-                runs,
-                "code_digest",
-                lambda part, name=name, read=read: (
-                    "edited" if part.__qualname__ == name else read(part)
-                ),
-            )
-            assert describe(CONFIG, data)["key"] != key
-
-
-@pytest.mark.parametrize(
-    ("module", "name"),
-    [(objective, "bce"), (objective, "kl"), (training, "train_step"), (training, "new_model")],
-    ids=["bce", "kl", "train_step", "new_model"],
-)
-def test_key_does_not_depend_on_the_code_of_the_vae(module, name, data, monkeypatch):
-    key = describe(CONFIG, data)["key"]
-    edit(monkeypatch, module, name)
-    assert describe(CONFIG, data)["key"] == key
+def test_what_shapes_an_epoch_is_the_configuration_without_the_number_of_epochs(monkeypatch):
+    monkeypatch.setattr(adversarial.acceleration, "products", lambda choice: f"by {choice}")
+    shape = CONFIG.shape()
+    assert (shape["device"], shape["products"]) == ("cpu", "by auto")
+    assert shape["config"]["real_label"] == 1.0
+    assert shape == replace(CONFIG, epochs=8).shape()
+    assert shape != replace(CONFIG, acceleration="off").shape()
+    assert not {"epochs", "device", "acceleration"} & shape["config"].keys()

@@ -1,5 +1,6 @@
-"""The ruler: its committed weights, what it reads, how it is trained, and that it orders damage."""
+"""The reference classifier: its weights, what it reads, its training, and that it orders damage."""
 
+import copy
 import dataclasses
 import hashlib
 import math
@@ -16,14 +17,14 @@ from vae_helpers.classifier import (
     WEIGHTS,
     Classifier,
     ClassifierConfig,
-    RulerError,
+    ReferenceClassifierError,
     accuracy,
     read,
-    ruler,
-    train,
-    write_weights,
+    reference,
+    weights_file,
 )
 from vae_helpers.sample_quality import frechet_distance
+from vae_helpers.training import train
 
 SMALL = ClassifierConfig(epochs=2, batch_size=32)
 
@@ -32,6 +33,12 @@ SMALL = ClassifierConfig(epochs=2, batch_size=32)
 def few(mnist):
     """500 training and 100 test images."""
     return mnist.first(500, 100)
+
+
+def fit(config, data):
+    """The trained classifier and its history."""
+    fitted = train(config.trainer(data), epochs=config.epochs)
+    return fitted.model, fitted.history
 
 
 def state(model):
@@ -51,16 +58,16 @@ def test_committed_weights_have_the_published_checksum_and_are_small():
     assert len(content) < 1_000_000
 
 
-def test_ruler_recognises_at_least_988_of_1000_test_images(mnist):
+def test_the_reference_recognises_at_least_988_of_1000_test_images(mnist):
     digits = torch.cat([read(x).digits for x in mnist.test_images.split(5_000)])
     assert (digits == mnist.test_labels).double().mean() >= 0.988
 
 
-def test_ruler_holds_the_committed_weights_and_is_not_trained_any_more():
+def test_the_reference_holds_the_committed_weights_and_is_not_trained_any_more():
     with safe_open(WEIGHTS, framework="pt") as file:
         committed = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    torch.testing.assert_close(state(ruler()), committed, rtol=0, atol=0)
-    assert not any(parameter.requires_grad for parameter in ruler().parameters())
+    torch.testing.assert_close(state(reference()), committed, rtol=0, atol=0)
+    assert not any(parameter.requires_grad for parameter in reference().parameters())
 
 
 def altered(content):
@@ -76,8 +83,8 @@ def test_altered_or_missing_weights_are_refused_with_what_to_do(tmp_path, change
     path = tmp_path / "classifier.safetensors"
     if change is not None:
         path.write_bytes(change(WEIGHTS.read_bytes()))
-    with pytest.raises(RulerError, match=found) as caught:
-        ruler(path)
+    with pytest.raises(ReferenceClassifierError, match=found) as caught:
+        reference(path)
     assert str(path) in str(caught.value)
     assert CHECKSUM[:16] in str(caught.value)
     assert "`git checkout -- data/classifier.safetensors`" in str(caught.value)
@@ -86,14 +93,14 @@ def test_altered_or_missing_weights_are_refused_with_what_to_do(tmp_path, change
 def test_a_copy_of_the_committed_weights_is_as_good(tmp_path):
     path = tmp_path / "copy.safetensors"
     path.write_bytes(WEIGHTS.read_bytes())
-    assert_same_weights(ruler(path), ruler())
+    assert_same_weights(reference(path), reference())
 
 
 # Reading
 
 
 def test_features_and_digits_are_those_of_the_equations(few):
-    weights = [tensor.double() for _, tensor in sorted(state(ruler()).items())]
+    weights = [tensor.double() for _, tensor in sorted(state(reference()).items())]
     b1, w1, b2, w2, bf, wf, bl, wl = weights
     x = few.test_images.double().view(-1, 1, 28, 28)
     x = F.max_pool2d(F.conv2d(x, w1, b1, padding=1).clamp(min=0), 2)
@@ -152,8 +159,8 @@ def test_accuracy_is_the_share_of_right_digits(few):
     digits = read(few.test_images).digits
     wrong = digits.clone()
     wrong[:25] = (digits[:25] + 1) % 10
-    assert accuracy(ruler(), few.test_images, digits) == 1
-    assert accuracy(ruler(), few.test_images, wrong) == pytest.approx(0.75)
+    assert accuracy(reference(), few.test_images, digits) == 1
+    assert accuracy(reference(), few.test_images, wrong) == pytest.approx(0.75)
 
 
 # Training
@@ -163,7 +170,7 @@ def test_accuracy_is_the_share_of_right_digits(few):
 def unshifted(monkeypatch):
     """Training images stay where they are."""
 
-    def shift(images, *, generator):
+    def shift(images, *, rng):
         return images
 
     monkeypatch.setattr(classifier, "shift", shift)
@@ -171,7 +178,7 @@ def unshifted(monkeypatch):
 
 def test_an_epoch_states_the_mean_loss_of_all_images_and_the_accuracy(few, unshifted):
     data = few.first(70, 10)  # the last batch has 6 images
-    model, history = train(ClassifierConfig(epochs=1, batch_size=32, learning_rate=1e-8), data)
+    model, history = fit(ClassifierConfig(epochs=1, batch_size=32, learning_rate=1e-8), data)
     with torch.no_grad():
         log_p = torch.log_softmax(model(data.train_images).double(), dim=1)
     expected = -log_p[torch.arange(70), data.train_labels].mean().item()
@@ -194,7 +201,7 @@ def test_an_epoch_goes_down_the_gradient_of_the_mean_loss_of_each_batch(few, uns
 
 def test_shifts_move_each_image_by_up_to_two_pixels_on_black():
     images = torch.rand(3, 784).repeat(400, 1)
-    shifted = classifier.shift(images, generator=torch.Generator().manual_seed(0))
+    shifted = classifier.shift(images, rng=torch.Generator().manual_seed(0))
     assert shifted.shape == images.shape
     square = images[:3].view(3, 28, 28)
     offsets = [(down, right) for down in range(-2, 3) for right in range(-2, 3)]
@@ -216,8 +223,8 @@ def test_shifts_move_each_image_by_up_to_two_pixels_on_black():
 def test_shifts_depend_on_seed_and_epoch(few, monkeypatch):
     seen = []
 
-    def look(images, *, generator):
-        seen.append(generator.get_state())
+    def look(images, *, rng):
+        seen.append(rng.get_state())
         return images
 
     monkeypatch.setattr(classifier, "shift", look)
@@ -246,7 +253,7 @@ def test_step_size_falls_by_the_same_amount_every_epoch_towards_zero(few, monkey
         return 0.0
 
     monkeypatch.setattr(classifier, "train_epoch", look)
-    train(ClassifierConfig(epochs=4, learning_rate=0.4), few.first(10, 10))
+    fit(ClassifierConfig(epochs=4, learning_rate=0.4), few.first(10, 10))
     assert sizes == pytest.approx([0.4, 0.3, 0.2, 0.1])
 
 
@@ -274,7 +281,7 @@ def test_order_of_the_images_depends_on_seed_and_epoch(few, monkeypatch):
 
 
 def test_a_few_epochs_on_500_digits_reduce_the_loss_and_beat_guessing(few):
-    history = train(ClassifierConfig(epochs=3, batch_size=8), few)[1]
+    history = fit(ClassifierConfig(epochs=3, batch_size=8), few)[1]
     assert [numbers["epoch"] for numbers in history] == [1, 2, 3]
     loss = [numbers["train_loss"] for numbers in history]
     assert math.log(10) > loss[0] > loss[1] > loss[2]
@@ -284,67 +291,42 @@ def test_a_few_epochs_on_500_digits_reduce_the_loss_and_beat_guessing(few):
 
 def test_training_is_reproducible_to_the_bit_and_leaves_the_global_generator(few):
     before = torch.get_rng_state()
-    first, history = train(SMALL, few)
+    first, history = fit(SMALL, few)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(99)
-    second, again = train(SMALL, few)
+    second, again = fit(SMALL, few)
     assert_same_weights(first, second)
     assert history == again
-    other = train(dataclasses.replace(SMALL, epochs=1, seed=1), few)[1]
+    other = fit(dataclasses.replace(SMALL, epochs=1, seed=1), few)[1]
     assert other[0]["train_loss"] != history[0]["train_loss"]
 
 
-def test_an_interrupted_training_goes_on_and_ends_where_an_uninterrupted_one_does(
-    few, tmp_path, monkeypatch
-):
-    through, history = train(SMALL, few)
-    trained, stop_at = [], 2
-    epoch = classifier._ClassifierRun.epoch
-
-    def interruptible(self, number):
-        if number == stop_at:
-            raise KeyboardInterrupt
-        trained.append(number)
-        return epoch(self, number)
-
-    monkeypatch.setattr(classifier._ClassifierRun, "epoch", interruptible)
-    with pytest.raises(KeyboardInterrupt):
-        train(SMALL, few, tmp_path)
-    stop_at = None
-    continued, its_history = train(SMALL, few, tmp_path)
-    stored, same_history = train(SMALL, few, tmp_path)
-    assert trained == [1, 2]
-    for model in (continued, stored):
-        assert_same_weights(model, through)
-    assert history == its_history == same_history
+def test_a_training_that_goes_on_from_its_state_ends_as_one_that_was_never_stopped(few):
+    whole, first, second = (SMALL.trainer(few) for _ in range(3))
+    numbers = [whole.epoch(1), whole.epoch(2)]
+    assert first.epoch(1) == numbers[0]
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    assert second.epoch(2) == numbers[1]
+    assert_same_weights(second.model, whole.model)
 
 
-def test_another_configuration_is_another_run(few, tmp_path):
-    data = few.first(40, 10)
-    for config in (
-        ClassifierConfig(epochs=1),
-        ClassifierConfig(epochs=2),  # the step sizes of the first epoch are others
-        ClassifierConfig(epochs=1, learning_rate=1e-2),
-        ClassifierConfig(epochs=1, batch_size=8),
-        ClassifierConfig(epochs=1, seed=3),
-    ):
-        train(config, data, tmp_path)
-    train(ClassifierConfig(epochs=1), few.first(39, 10), tmp_path)
-    assert len(list(tmp_path.iterdir())) == 6
+def test_what_shapes_an_epoch_is_the_whole_configuration_with_the_number_of_epochs():
+    shape = SMALL.shape()
+    assert (shape["device"], shape["products"]) == ("cpu", "off")
+    assert shape["config"]["seed"] == 0
+    assert shape != dataclasses.replace(SMALL, epochs=3).shape()  # the step sizes are others
 
 
 def test_weights_come_back_as_they_were_written(few, tmp_path, monkeypatch):
-    model = Classifier()
-    path = tmp_path / "weights.safetensors"
-    checksum = write_weights(model, path)
-    assert checksum == hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setattr(classifier, "CHECKSUM", checksum)
-    assert_same_weights(ruler(path), model)
-    found = read(few.test_images, model=ruler(path)).features
+    model, path = Classifier(), tmp_path / "weights.safetensors"
+    path.write_bytes(weights_file(model))
+    monkeypatch.setattr(classifier, "CHECKSUM", hashlib.sha256(path.read_bytes()).hexdigest())
+    assert_same_weights(reference(path), model)
+    found = read(few.test_images, model=reference(path)).features
     assert torch.equal(found, read(few.test_images, model=model).features)
 
 
-# The ruler measures damage
+# Distances by the reference classifier measure damage
 
 STEPS = 3
 SHOWN = 2_000

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import math
 import multiprocessing
+import re
 import shutil
 import struct
 import subprocess
@@ -16,7 +17,7 @@ import torch
 from scipy.special import entr
 from torch.utils.data import DataLoader, TensorDataset
 
-from vae_helpers import PROJECT, data
+from vae_helpers import PROJECT
 from vae_helpers.data import (
     AlteredDataError,
     DataError,
@@ -25,8 +26,11 @@ from vae_helpers.data import (
     UnknownDatasetError,
     batches,
     binarize_images,
+    load,
     load_mnist,
+    unpacked,
 )
+from vae_helpers.datasets import DATASETS
 
 PACKED = PROJECT / "data" / "MNIST" / "raw"
 IMAGES, LABELS = "train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
@@ -70,7 +74,7 @@ def small(tmp_path, monkeypatch):
             else:
                 (raw / name).write_bytes(idx(array))
         sums = {name: hashlib.md5(idx(array)).hexdigest() for name, array in arrays.items()}
-        monkeypatch.setitem(data.MD5, dataset, sums)
+        monkeypatch.setitem(DATASETS, dataset, replace(DATASETS[dataset], md5=sums))
         return tmp_path / "data", list(arrays.values())
 
     return write
@@ -91,7 +95,7 @@ def assert_holds(digits, arrays):
 
 def test_mnist_is_what_a_second_reader_finds_in_the_files(mnist):
     arrays = []
-    for name, header in zip(data.MD5["MNIST"], (16, 8, 16, 8), strict=True):
+    for name, header in zip(DATASETS["MNIST"].md5, (16, 8, 16, 8), strict=True):
         content = gzip.decompress((PACKED / f"{name}.gz").read_bytes())
         pixels = np.frombuffer(content, dtype=np.uint8, offset=header)
         arrays.append(pixels.reshape(-1, 28, 28) if header == 16 else pixels)
@@ -109,10 +113,20 @@ def test_mnist_has_its_shapes_types_and_range(mnist):
         assert labels.unique().tolist() == list(range(10))
 
 
-def test_checksums_are_the_published_ones():
-    assert data.MD5["MNIST"]["train-images-idx3-ubyte"] == "6bbc9ace898e44ae57da46a324031adb"
-    assert data.MD5["MNIST"]["t10k-labels-idx1-ubyte"] == "27ae3e4e09519cfbb04c329615203637"
-    assert data.MD5["FashionMNIST"]["t10k-images-idx3-ubyte"] == "8181f5470baa50b63fa0f6fddb340f0a"
+def test_no_two_files_of_the_data_sets_have_one_checksum():
+    sums = [checksum for dataset in DATASETS.values() for checksum in dataset.md5.values()]
+    assert len(set(sums)) == 4 * len(DATASETS)
+    assert all(re.fullmatch("[0-9a-f]{32}", checksum) for checksum in sums)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_data_set_has_the_files_and_classes_that_torchvision_gives_it(name):
+    import torchvision
+
+    reader, dataset = getattr(torchvision.datasets, name), DATASETS[name]
+    assert dataset.name == name
+    assert [f"{file}.gz" for file in dataset.md5] == [file for file, _ in reader.resources]
+    assert list(dataset.classes) == [label.split(" - ")[0] for label in reader.classes]
 
 
 def test_floor_of_the_grey_bce_is_45_53_nats(mnist):
@@ -128,18 +142,38 @@ def test_best_constant_image_costs_205_65_nats(mnist):
 # Folders as they may lie on disk
 
 
-@pytest.mark.parametrize("dataset", ["MNIST", "FashionMNIST"])
+@pytest.mark.parametrize("dataset", DATASETS)
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "unpacked"])
 def test_folder_is_loaded_and_left_as_it_was(small, dataset, packed):
     root, arrays = small(dataset=dataset, packed=packed)
     before = contents(root)
-    assert_holds(load_mnist(root, dataset=dataset), arrays)
+    assert_holds(load(dataset, root), arrays)
     assert contents(root) == before
 
 
 def test_path_may_be_a_string(small):
     root, arrays = small()
-    assert_holds(load_mnist(str(root)), arrays)
+    assert_holds(load("MNIST", str(root)), arrays)
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "unpacked"])
+def test_another_reader_finds_the_files_where_they_are_unpacked(small, packed):
+    from torchvision.datasets import MNIST
+
+    root, arrays = small(packed=packed)
+    assert MNIST(unpacked("MNIST", root)).data.tolist() == arrays[0].tolist()
+
+
+def test_single_precision_is_loaded_whatever_the_default_is(small):
+    root, arrays = small()
+    torch.set_default_dtype(torch.float64)
+    try:
+        digits = load("MNIST", root)
+        (batch,) = batches(digits.train_images, batch_size=7, rng=seeded(0), binarize=seeded(1))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert_holds(digits, arrays)
+    assert digits.train_images.dtype == batch.dtype == torch.float32
 
 
 def test_unpacked_folder_gets_no_cache(small):
@@ -165,7 +199,7 @@ def test_files_are_unpacked_once(small, monkeypatch):
     assert_holds(load_mnist(root), arrays)
 
 
-@pytest.mark.parametrize("name", data.MD5["MNIST"])
+@pytest.mark.parametrize("name", DATASETS["MNIST"].md5)
 def test_damaged_cache_mends_itself(small, name):
     root, arrays = small()
     load_mnist(root)
@@ -178,7 +212,7 @@ def test_loading_leaves_nothing_for_git_to_see(small):
     root, _ = small()
 
     def git(*arguments):
-        return subprocess.check_output(["git", *arguments], cwd=root, text=True)
+        return subprocess.check_output(["git", *arguments], cwd=root, text=True, encoding="utf-8")
 
     git("init", "--quiet")
     before = git("status", "--porcelain", "--untracked-files=all")
@@ -220,7 +254,7 @@ def test_two_processes_at_once_unpack_once_and_both_load_the_whole_set(tmp_path,
     expected = [(mnist.checksum, 0), (mnist.checksum, 4)]
     assert sorted([results.get(), results.get()]) == expected
     unpacked = tmp_path / ".unpacked" / "MNIST" / "raw"
-    assert sorted(path.name for path in unpacked.iterdir()) == sorted(data.MD5["MNIST"])
+    assert sorted(path.name for path in unpacked.iterdir()) == sorted(DATASETS["MNIST"].md5)
 
 
 # Folders that cannot be used
@@ -262,7 +296,7 @@ def test_message_on_an_altered_file_gives_both_checksums(small):
     path.write_bytes(gzip.compress(b"something else"))
     with pytest.raises(AlteredDataError) as caught:
         load_mnist(root)
-    assert f"expected MD5 {data.MD5['MNIST'][LABELS]}" in str(caught.value)
+    assert f"expected MD5 {DATASETS['MNIST'].md5[LABELS]}" in str(caught.value)
     assert f"found {hashlib.md5(b'something else').hexdigest()}" in str(caught.value)
 
 
@@ -287,7 +321,7 @@ def test_missing_file_is_named_with_the_way_to_mend_it(small, packed):
         load_mnist(root)
     assert str(caught.value) == (
         f"{raw}: expected {LABELS} or {LABELS}.gz, found neither"
-        "; copy it there, or call with download=True"
+        '; copy it there, or call load("MNIST", download=True) once, which needs a network'
     )
     assert contents(root) == before
 
@@ -309,6 +343,15 @@ def test_raw_folder_itself_is_refused_with_a_hint_to_the_one_above(small):
     assert contents(root) == before
 
 
+def test_a_data_set_that_did_not_come_with_the_project_says_where_it_goes(small):
+    root, _ = small()
+    with pytest.raises(MissingDataError) as caught:
+        load("KMNIST", root)
+    message = str(caught.value)
+    assert f"copy the four files of KMNIST to {root / 'KMNIST' / 'raw'}, or " in message
+    assert message.endswith('call load("KMNIST", download=True) once, which needs a network')
+
+
 def test_folder_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(MissingDataError, match="nowhere does not exist; give the folder that hol"):
         load_mnist(tmp_path / "nowhere")
@@ -316,8 +359,9 @@ def test_folder_that_does_not_exist_is_refused(tmp_path):
 
 
 def test_unknown_dataset_is_refused_with_the_known_ones():
-    with pytest.raises(UnknownDatasetError, match="one of MNIST, FashionMNIST, got 'CIFAR10'"):
-        load_mnist(dataset="CIFAR10")
+    known = ", ".join(DATASETS)
+    with pytest.raises(UnknownDatasetError, match=f"one of {known}, got 'CIFAR10'"):
+        load("CIFAR10")
 
 
 def test_download_without_a_network_says_what_to_do(small, monkeypatch):
@@ -330,7 +374,7 @@ def test_download_without_a_network_says_what_to_do(small, monkeypatch):
 
     monkeypatch.setattr("torchvision.datasets.MNIST", unreachable)
     with pytest.raises(MissingDataError, match="connect to a network, or copy the four files"):
-        load_mnist(root, download=True)
+        load("MNIST", root, download=True)
 
 
 def test_every_data_error_is_a_value_error():
@@ -410,7 +454,7 @@ def test_checksum_tells_subsets_and_single_pixels_apart(numbered):
     ("wrong", "says"),
     [
         ({"test_labels": [0, 1, 2, 3]}, "test_labels: expected a tensor, got list"),
-        ({"test_labels": torch.zeros(3, dtype=torch.int64)}, "one an image, got .3."),
+        ({"test_labels": torch.zeros(3, dtype=torch.int64)}, "one per image, got .3."),
         ({"test_labels": torch.full((4,), 10)}, "expected int64 in 0..9, got torch.int64 in 10"),
         ({"train_images": torch.full((10, 784), 255.0)}, "got 255 to 255; .* divided by 255"),
         ({"train_images": torch.full((10, 784), math.nan)}, "expected values in .0, 1., got nan"),
@@ -428,7 +472,7 @@ def test_digits_that_are_not_as_said_are_refused_before_anything_is_trained(numb
 
 
 def test_every_image_comes_exactly_once_and_the_last_batch_is_smaller(numbered):
-    parts = list(batches(numbered.train_images, batch_size=4, generator=seeded(0)))
+    parts = list(batches(numbered.train_images, batch_size=4, rng=seeded(0)))
     assert [tuple(part.shape) for part in parts] == [(4, 784), (4, 784), (2, 784)]
     rows = torch.cat(parts)
     assert torch.equal(rows[rows[:, 0].argsort()], numbered.train_images)
@@ -436,13 +480,13 @@ def test_every_image_comes_exactly_once_and_the_last_batch_is_smaller(numbered):
 
 @pytest.mark.parametrize(("batch_size", "sizes"), [(5, [5, 5]), (10, [10]), (64, [10])])
 def test_batch_sizes_add_up(numbered, batch_size, sizes):
-    parts = batches(numbered.train_images, batch_size=batch_size, generator=seeded(0))
+    parts = batches(numbered.train_images, batch_size=batch_size, rng=seeded(0))
     assert [len(part) for part in parts] == sizes
 
 
 def test_batches_hold_what_those_of_a_data_loader_hold(numbered):
     images = numbered.train_images
-    ours = list(batches(images, batch_size=4, generator=seeded(0)))
+    ours = list(batches(images, batch_size=4, rng=seeded(0)))
     theirs = [x for (x,) in DataLoader(TensorDataset(images), batch_size=4, shuffle=True)]
     assert [len(x) for x in ours] == [len(x) for x in theirs]
     assert sorted(torch.cat(ours).tolist()) == sorted(torch.cat(theirs).tolist())
@@ -452,7 +496,7 @@ def test_order_depends_on_the_state_of_the_generator_alone():
     images = torch.arange(100.0)[:, None]
 
     def order(generator):
-        return torch.cat(list(batches(images, batch_size=7, generator=generator))).tolist()
+        return torch.cat(list(batches(images, batch_size=7, rng=generator))).tolist()
 
     generator = seeded(0)
     first, second = order(generator), order(generator)
@@ -468,7 +512,7 @@ def test_order_depends_on_the_state_of_the_generator_alone():
 def test_binarised_pixels_are_zeros_and_ones_with_the_grey_level_as_mean():
     n = 4_000
     grey = torch.linspace(0, 1, 784)
-    drawn = binarize_images(grey.expand(n, 784), generator=seeded(0))
+    drawn = binarize_images(grey.expand(n, 784), rng=seeded(0))
     assert drawn.dtype == torch.float32
     assert drawn.unique().tolist() == [0, 1]
     standard_error = (grey * (1 - grey) / n).sqrt()
@@ -480,7 +524,7 @@ def test_batches_are_drawn_anew_at_every_visit(numbered):
     draws = seeded(1)
 
     def visit():
-        parts = batches(images, batch_size=4, generator=seeded(0), binarize=draws)
+        parts = batches(images, batch_size=4, rng=seeded(0), binarize=draws)
         return torch.cat(list(parts))
 
     first, second = visit(), visit()
@@ -491,7 +535,7 @@ def test_batches_are_drawn_anew_at_every_visit(numbered):
 def test_binarising_does_not_change_the_order(numbered):
     black_or_white = (numbered.train_images > 4 / 255).float()
     grey, drawn = (
-        torch.cat(list(batches(black_or_white, batch_size=4, generator=seeded(0), binarize=draws)))
+        torch.cat(list(batches(black_or_white, batch_size=4, rng=seeded(0), binarize=draws)))
         for draws in (None, seeded(1))
     )
     assert torch.equal(grey, drawn)

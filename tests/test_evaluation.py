@@ -33,7 +33,7 @@ PIXEL_STD = 0.5
 PRIOR = Normal(0.0, 1.0)
 
 
-def generator(seed=0):
+def new_rng(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
@@ -79,7 +79,7 @@ def gaussian_pixels(monkeypatch):
     def minus_log_p(mean, x):
         return -Normal(mean, PIXEL_STD).log_prob(x).sum(dim=-1)
 
-    monkeypatch.setattr(evaluation.objective, "bce", minus_log_p)
+    monkeypatch.setattr(evaluation, "bce", minus_log_p)
 
 
 @pytest.fixture
@@ -126,9 +126,7 @@ def test_every_weight_is_p_of_x_when_q_is_the_posterior(gaussian_pixels):
 def test_bound_is_exact_and_certain_when_q_is_the_posterior(gaussian_pixels, num_samples):
     model = LinearGaussian()
     x = model.marginal.sample((5,))
-    value, error = log_likelihood_and_error(
-        model, x, num_samples=num_samples, generator=generator()
-    )
+    value, error = log_likelihood_and_error(model, x, num_samples=num_samples, rng=new_rng())
     torch.testing.assert_close(value, model.marginal.log_prob(x).float())
     if num_samples > 1:
         assert (error < 1e-6).all()
@@ -138,7 +136,7 @@ def test_bound_of_another_q_tends_to_p_of_x(gaussian_pixels):
     model = LinearGaussian(wider=1.3, off=0.7)
     x = model.marginal.sample((8,))
     value, error = log_likelihood_and_error(
-        model, x, num_samples=10_000, generator=generator(), sample_batch=1_000
+        model, x, num_samples=10_000, rng=new_rng(), sample_batch=1_000
     )
     assert (error < 0.03).all()
     assert ((value - model.marginal.log_prob(x)).abs() < 4 * error).all()
@@ -150,7 +148,7 @@ def test_bound_of_one_sample_lies_below_p_of_x_by_the_distance_of_q_from_the_pos
     model = LinearGaussian(wider=1.3, off=0.7)
     x = model.marginal.sample((1,))
     draws = log_likelihood(
-        model, x.repeat(4_000, 1), num_samples=1, generator=generator(), image_batch=1_000
+        model, x.repeat(4_000, 1), num_samples=1, rng=new_rng(), image_batch=1_000
     )
     mean, error = mean_and_error(draws)
     gap = kl_divergence(model.q(x), model.posterior(x)).sum().item()
@@ -163,7 +161,7 @@ def test_bound_agrees_with_quadrature_over_two_latents(small):
     expected = by_quadrature(small, x)
     torch.testing.assert_close(by_quadrature(small, x, nodes=80), expected, rtol=0, atol=2e-4)
     value, error = log_likelihood_and_error(
-        small, x, num_samples=10_000, generator=generator(), sample_batch=1_000
+        small, x, num_samples=10_000, rng=new_rng(), sample_batch=1_000
     )
     assert (error < 0.05).all()
     assert ((value - expected).abs() < 4 * error).all()
@@ -172,7 +170,7 @@ def test_bound_agrees_with_quadrature_over_two_latents(small):
 def test_bounds_of_all_black_and_white_images_add_up_to_one(small):
     x = black_and_white(6)
     value, error = log_likelihood_and_error(
-        small, x, num_samples=2_000, generator=generator(), image_batch=64, sample_batch=100
+        small, x, num_samples=2_000, rng=new_rng(), image_batch=64, sample_batch=100
     )
     total, its_error = value.exp().sum(), (value.exp() * error).square().sum().sqrt()
     assert its_error < 0.02
@@ -182,7 +180,7 @@ def test_bounds_of_all_black_and_white_images_add_up_to_one(small):
 def test_bound_of_one_sample_is_the_elbo_in_expectation(small):
     x = black_and_white(6)[21:22]
     draws = log_likelihood(
-        small, x.repeat(10_000, 1), num_samples=1, generator=generator(), image_batch=1_000
+        small, x.repeat(10_000, 1), num_samples=1, rng=new_rng(), image_batch=1_000
     )
     mean, error = mean_and_error(draws)
     with torch.no_grad():
@@ -201,7 +199,7 @@ def test_bound_does_not_fall_with_the_number_of_samples(gaussian_pixels):
     bounds = [
         mean_and_error(
             log_likelihood(
-                model, x.repeat(2_000, 1), num_samples=k, generator=generator(k), image_batch=500
+                model, x.repeat(2_000, 1), num_samples=k, rng=new_rng(k), image_batch=500
             )
         )
         for k in (1, 2, 5, 50)
@@ -218,7 +216,7 @@ def test_bound_does_not_fall_with_the_number_of_samples(gaussian_pixels):
 def test_bound_and_error_do_not_depend_on_the_batches(small, image_batch, sample_batch):
     x = torch.rand(7, 6, dtype=torch.float64)
     expected, found = (
-        log_likelihood_and_error(small, x, num_samples=23, generator=generator(), **batches)
+        log_likelihood_and_error(small, x, num_samples=23, rng=new_rng(), **batches)
         for batches in (
             {"image_batch": 7, "sample_batch": 23},
             {"image_batch": image_batch, "sample_batch": sample_batch},
@@ -237,7 +235,7 @@ def test_exactly_so_many_samples_are_decoded_and_never_more_at_one_time_than_the
         model,
         model.marginal.sample((5,)),
         num_samples=num_samples,
-        generator=generator(),
+        rng=new_rng(),
         image_batch=image_batch,
         sample_batch=sample_batch,
     )
@@ -254,7 +252,7 @@ def test_bound_is_finite_and_right_for_large_logits(logit):
             layer.bias.zero_()  # q is the prior
         model.to_logits.bias.fill_(logit)
     x = torch.stack([torch.zeros(784), torch.ones(784), torch.linspace(0, 1, 784)])
-    value, error = log_likelihood_and_error(model, x, num_samples=50, generator=generator())
+    value, error = log_likelihood_and_error(model, x, num_samples=50, rng=new_rng())
     # x * logit - softplus(logit), where softplus(l) is max(l, 0) up to exp(-|l|)
     expected = x.sum(dim=1) * logit - 784 * max(logit, 0.0)
     torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-4)
@@ -265,7 +263,7 @@ def test_stated_error_is_the_spread_of_independent_repetitions(gaussian_pixels):
     model = LinearGaussian(wider=1.2, off=0.3)
     x = model.marginal.sample((1,)).repeat(2_000, 1)
     value, error = log_likelihood_and_error(
-        model, x, num_samples=100, generator=generator(), image_batch=500
+        model, x, num_samples=100, rng=new_rng(), image_batch=500
     )
     assert value.std().item() == pytest.approx(error.square().mean().sqrt().item(), rel=0.15)
 
@@ -275,16 +273,12 @@ def test_stated_error_of_two_weights_is_the_delta_method(gaussian_pixels, monkey
     weights = torch.tensor([[1.0], [3.0]]).log()
     monkeypatch.setattr(evaluation, "log_weights", lambda model, x, eps: weights)
     model = LinearGaussian()
-    value, error = log_likelihood_and_error(
-        model, torch.zeros(1, 6), num_samples=2, generator=generator()
-    )
+    value, error = log_likelihood_and_error(model, torch.zeros(1, 6), num_samples=2, rng=new_rng())
     assert (value.item(), error.item()) == pytest.approx((math.log(2), 0.5))
 
 
 def test_one_sample_states_no_error(small):
-    found = log_likelihood_and_error(
-        small, black_and_white(6)[:3], num_samples=1, generator=generator()
-    )
+    found = log_likelihood_and_error(small, black_and_white(6)[:3], num_samples=1, rng=new_rng())
     assert found.standard_error.isnan().all()
     assert found.value.isfinite().all()
 
@@ -299,21 +293,25 @@ def megabytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 model, x, draw = VAE(), torch.rand(10, 784), torch.Generator()
 before = megabytes()
-log_likelihood(model, x, num_samples=5_000, generator=draw)
+log_likelihood(model, x, num_samples=5_000, rng=draw)
 print(megabytes() - before)
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code],
+        cwd=PROJECT,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 200
 
 
-def test_bound_depends_on_the_generator_and_on_no_other(small):
+def test_bound_depends_on_its_rng_and_on_no_other(small):
     x = torch.rand(4, 6, dtype=torch.float64)
 
     def bound(seed, **options):
-        return log_likelihood(small, x, num_samples=5, generator=generator(seed), **options)
+        return log_likelihood(small, x, num_samples=5, rng=new_rng(seed), **options)
 
     before = torch.get_rng_state()
     first = bound(1)
@@ -326,9 +324,9 @@ def test_bound_depends_on_the_generator_and_on_no_other(small):
 
 def test_images_have_noise_of_their_own_whatever_follows_them(small):
     x = torch.rand(1, 6, dtype=torch.float64).repeat(5, 1)
-    all_five = log_likelihood(small, x, num_samples=5, generator=generator())
+    all_five = log_likelihood(small, x, num_samples=5, rng=new_rng())
     assert len(set(all_five.tolist())) == 5
-    first_two = log_likelihood(small, x[:2], num_samples=5, generator=generator())
+    first_two = log_likelihood(small, x[:2], num_samples=5, rng=new_rng())
     torch.testing.assert_close(first_two, all_five[:2])
 
 
@@ -336,9 +334,7 @@ def test_images_have_noise_of_their_own_whatever_follows_them(small):
 def test_bound_leaves_the_model_as_it_is(small, training):
     small.train(training)
     before = copy.deepcopy(small.state_dict())
-    found = log_likelihood_and_error(
-        small, black_and_white(6)[:3], num_samples=5, generator=generator()
-    )
+    found = log_likelihood_and_error(small, black_and_white(6)[:3], num_samples=5, rng=new_rng())
     assert not any(tensor.requires_grad for tensor in found)
     assert all(module.training == training for module in small.modules())
     assert all(p.requires_grad and p.grad is None for p in small.parameters())
@@ -357,7 +353,7 @@ def test_bound_leaves_the_model_as_it_is(small, training):
 def test_bound_refuses_numbers_below_one(small, options, says):
     options = {"images": torch.zeros(2, 6).double(), "num_samples": 2} | options
     with pytest.raises(ValueError, match=says):
-        log_likelihood(small, generator=generator(), **options)
+        log_likelihood(small, rng=new_rng(), **options)
 
 
 # Conventions of the targets
@@ -365,44 +361,54 @@ def test_bound_refuses_numbers_below_one(small, options, says):
 
 def test_grey_targets_are_the_images():
     images = torch.rand(3, 784)
-    assert torch.equal(targets(images, "grey", generator=generator()), images)
+    assert torch.equal(targets(images, "grey", rng=new_rng()), images)
 
 
 @pytest.mark.parametrize("convention", ["dynamic", "static"])
 def test_binarised_targets_are_black_or_white_with_the_grey_level_as_probability(convention):
     grey = torch.linspace(0, 1, 11)
-    drawn = targets(grey.repeat(20_000, 1), convention, generator=generator())
+    drawn = targets(grey.repeat(20_000, 1), convention, rng=new_rng())
     assert set(drawn.unique().tolist()) == {0.0, 1.0}
     standard_error = (grey * (1 - grey) / 20_000).sqrt()
     assert ((drawn.mean(dim=0) - grey).abs() <= 4 * standard_error).all()
 
 
-def test_dynamic_targets_are_drawn_from_the_generator():
-    images, draw = torch.rand(3, 784), generator(1)
-    first, second = (targets(images, "dynamic", generator=draw) for _ in range(2))
+def test_dynamic_targets_are_drawn_from_the_rng():
+    images, draw = torch.rand(3, 784), new_rng(1)
+    first, second = (targets(images, "dynamic", rng=draw) for _ in range(2))
     assert not torch.equal(first, second)
-    assert torch.equal(targets(images, "dynamic", generator=generator(1)), first)
+    assert torch.equal(targets(images, "dynamic", rng=new_rng(1)), first)
 
 
 def test_static_targets_are_the_same_for_everybody():
     images = torch.rand(30, 784)
-    draw = generator(1)
-    first, second = (targets(images, "static", generator=draw) for _ in range(2))
+    draw = new_rng(1)
+    first, second = (targets(images, "static", rng=draw) for _ in range(2))
     assert torch.equal(first, second)
-    assert torch.equal(targets(images, "static", generator=generator(2)), first)
-    assert torch.equal(draw.get_state(), generator(1).get_state())
+    assert torch.equal(targets(images, "static", rng=new_rng(2)), first)
+    assert torch.equal(draw.get_state(), new_rng(1).get_state())
 
 
 @pytest.mark.parametrize("n", [1, 7, 16, 29])
 def test_static_targets_of_the_first_images_are_the_first_static_targets(n):
     images = torch.rand(30, 784)
-    everything = targets(images, "static", generator=generator())
-    assert torch.equal(targets(images[:n], "static", generator=generator()), everything[:n])
+    everything = targets(images, "static", rng=new_rng())
+    assert torch.equal(targets(images[:n], "static", rng=new_rng()), everything[:n])
 
 
 def test_unknown_convention_is_refused_with_those_that_are_known():
     with pytest.raises(ValueError, match=r"grey, dynamic, static, got 'binary'"):
-        targets(torch.rand(1, 784), "binary", generator=generator())
+        targets(torch.rand(1, 784), "binary", rng=new_rng())
+
+
+@pytest.mark.parametrize(
+    ("level", "says"), [(255.0, "got 0 to 255"), (-0.5, "got -0.5 to 0"), (math.nan, "got nan")]
+)
+def test_values_that_are_no_grey_levels_are_refused(level, says):
+    images = torch.zeros(2, 784)
+    images[1, 5] = level
+    with pytest.raises(ValueError, match=rf"images: expected values in \[0, 1\], {says}"):
+        targets(images, "grey", rng=new_rng())
 
 
 # The bridge between grey and black-and-white: it can be crossed in one direction only
@@ -431,7 +437,7 @@ def test_grey_bound_lies_below_the_mean_log_likelihood_of_its_binarised_images(s
         small,
         torch.cat([GREY, images]),
         num_samples=3_000,
-        generator=generator(),
+        rng=new_rng(),
         image_batch=65,
         sample_batch=100,
     )

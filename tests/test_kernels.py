@@ -1,222 +1,180 @@
-"""What is computed faster, against PyTorch's own functions and closed forms."""
+"""Forked kernels: as fresh as those that Jupyter starts, and found dead when they have died."""
 
-import math
+import os
+import pathlib
 import subprocess
 import sys
+import tempfile
+import time
 
+import nbformat
 import pytest
-import torch
-import torch.nn.functional as F
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from test_execution import notebook_of
 
-from vae_helpers import PROJECT, kernels
-from vae_helpers.kernels import SMALL, Dropout, Linear, linear, softplus
+from vae_helpers.course import execution, notebooks, sockets
 
-WIDTHS = [(784, 400), (400, 200), (200, 400), (400, 784), (SMALL, SMALL), (65, 127)]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only")
 
-
-def exact(x, weight, bias):
-    """The product in double precision, by sums that are no product of matrices."""
-    return (x.double()[..., None, :] * weight.double()).sum(dim=-1) + bias.double()
+STATE = """import os, random, sys, torch
+print(torch.get_num_threads(), os.getcwd(), sorted(vars())[-3:], __name__)
+print(os.getsid(0) == os.getpid(), sys.modules["__main__"].__dict__ is globals())"""
+PARAMETERS = "epochs: int = 2  # passes"
 
 
 @pytest.fixture
-def by_onednn(monkeypatch):
-    """Counts the products that go through oneDNN."""
-    calls = []
-    product = kernels._times_transposed
-    monkeypatch.setattr(
-        kernels, "_times_transposed", lambda *parts: calls.append(parts) or product(*parts)
+def toy(tmp_path, monkeypatch):
+    """A course that has no notebooks yet."""
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(notebooks, "BUILD", tmp_path / "build")
+    return tmp_path
+
+
+def printed(execution):
+    executed = nbformat.read(execution.output, as_version=4)
+    return "".join(out["text"] for cell in executed.cells for out in cell.outputs)
+
+
+def test_a_forked_kernel_finds_what_a_fresh_one_finds(toy):
+    leaves = "import torch, math\nmath.pi = 3\ntorch.manual_seed(1)\ntorch.set_num_threads(1)"
+    finds = "import math\nprint(math.pi)\n" + STATE
+    nbformat.write(notebook_of(PARAMETERS, leaves), toy / "01_toy.ipynb")
+    nbformat.write(notebook_of(PARAMETERS, finds), toy / "02_toy.ipynb")
+    first, second = execution.plan()
+    execution.run([first, second])
+    forked = printed(second)
+    execution.run([second])  # one notebook alone has a kernel of Jupyter's
+    assert forked == printed(second)
+    assert forked.startswith("3.14159")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_forked_kernel_has_the_threads_of_its_environment_in_every_library(toy, threads):
+    counts = """import concurrent.futures, os, torch, threadpoolctl, scipy.stats
+print({pool["num_threads"] for pool in threadpoolctl.threadpool_info()})
+print(torch.__config__.parallel_info())
+with concurrent.futures.ThreadPoolExecutor() as other:
+    print(torch.get_num_threads(), other.submit(torch.get_num_threads).result())"""
+    for name in ("01_toy", "02_toy"):
+        nbformat.write(notebook_of(PARAMETERS, counts), toy / f"{name}.ipynb")
+    executions = execution.plan()
+    execution.run(executions, threads=threads)
+    forked = [printed(it) for it in executions]
+    execution.run(executions[:1], threads=threads)
+    assert forked == [printed(executions[0])] * 2
+    assert forked[0].startswith(f"{{{threads}}}\n")
+    assert forked[0].endswith(f"{threads} {threads}\n")
+
+
+PARENT = "print(open(f'/proc/{__import__(\"os\").getppid()}/cmdline').read().replace('\\0', ' '))"
+
+
+def test_kernels_are_forked_for_several_notebooks_and_not_for_one(toy):
+    for name in ("01_toy", "02_toy"):
+        nbformat.write(notebook_of(PARAMETERS, PARENT), toy / f"{name}.ipynb")
+    executions = execution.plan()
+    execution.run(executions, threads=1)
+    assert all("forkserver" in printed(it) for it in executions)
+    execution.run(executions[:1])
+    assert "forkserver" not in printed(executions[0])
+
+
+def test_a_forked_kernel_ends_when_the_course_is_killed(toy):
+    noted = toy / "kernel"
+    sleeps = (
+        f"import os, pathlib, time\n_ = pathlib.Path({str(noted)!r}).write_text(str(os.getpid()))"
     )
-    return calls
+    nbformat.write(notebook_of(PARAMETERS, f"{sleeps}\ntime.sleep(600)"), toy / "01_toy.ipynb")
+    nbformat.write(notebook_of(PARAMETERS), toy / "02_toy.ipynb")
+    code = f"""import pathlib
+from vae_helpers.course import execution, notebooks
+if __name__ == "__main__":
+    notebooks.NOTEBOOKS = notebooks.BUILD = pathlib.Path({str(toy)!r})
+    execution.run(execution.plan())"""
+    (toy / "killed.py").write_text(code, encoding="utf-8")
+    with subprocess.Popen([sys.executable, toy / "killed.py"], stdout=subprocess.DEVNULL) as runner:
+        wait_until(lambda: noted.exists() and noted.read_bytes())
+        runner.kill()
+    kernel = pathlib.Path(f"/proc/{noted.read_text(encoding='ascii')}")
+    wait_until(lambda: not kernel.exists())
+    assert not kernel.exists()
 
 
-@pytest.mark.parametrize(("inputs", "outputs"), WIDTHS)
-@pytest.mark.parametrize("batch", [(1,), (96,), (128,), (3, 5)])
-def test_linear_is_the_product_and_has_its_gradients(by_onednn, inputs, outputs, batch):
-    x = torch.randn(*batch, inputs, requires_grad=True)
-    layer = Linear(inputs, outputs)
-    output = layer(x)
-    expected = exact(x.detach(), layer.weight.detach(), layer.bias.detach())
-    torch.testing.assert_close(output.double(), expected, rtol=1e-4, atol=1e-5)
-
-    direction = torch.randn_like(output)
-    output.backward(direction)
-    g, rows = direction.reshape(-1, outputs).double(), x.detach().reshape(-1, inputs).double()
-    assert len(by_onednn) == 3
-    torch.testing.assert_close(layer.bias.grad.double(), g.sum(dim=0), rtol=1e-4, atol=1e-4)
-    weights = torch.einsum("bo,bi->oi", g, rows)
-    torch.testing.assert_close(layer.weight.grad.double(), weights, rtol=1e-4, atol=1e-4)
-    inputs_grad = torch.einsum("bo,oi->bi", g, layer.weight.detach().double())
-    torch.testing.assert_close(
-        x.grad.reshape(-1, inputs).double(), inputs_grad, rtol=1e-4, atol=1e-4
-    )
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
-def test_linear_begins_with_the_weights_of_pytorchs_layer():
-    torch.manual_seed(3)
-    ours = Linear(100, 70)
-    torch.manual_seed(3)
-    theirs = nn.Linear(100, 70)
-    assert ours.state_dict().keys() == theirs.state_dict().keys()
-    assert all(
-        torch.equal(ours.state_dict()[name], theirs.state_dict()[name])
-        for name in ("weight", "bias")
-    )
+def test_a_forked_kernel_that_dies_is_a_failed_notebook(toy):
+    nbformat.write(notebook_of(PARAMETERS), toy / "01_toy.ipynb")
+    nbformat.write(notebook_of(PARAMETERS, "import os\nos._exit(3)"), toy / "02_toy.ipynb")
+    with pytest.raises(execution.NotebookFailedError, match="02_toy: its kernel died"):
+        execution.run(execution.plan())
 
 
-def test_products_that_nobody_needs_are_not_made(by_onednn):
-    layer = Linear(100, 70).requires_grad_(False)
-    x = torch.randn(5, 100, requires_grad=True)
-    layer(x).sum().backward()
-    assert len(by_onednn) == 2  # forward, and the gradient of x
-    by_onednn.clear()
-    Linear(100, 70)(x.detach()).sum().backward()
-    assert len(by_onednn) == 2  # forward, and the gradient of the weights
+def test_kernels_talk_through_sockets_that_are_gone_afterwards(toy, monkeypatch):
+    folders = []
+    new_folder = sockets.new_folder
+    monkeypatch.setattr(sockets, "new_folder", lambda: folders.append(new_folder()) or folders[-1])
+    shows = "print(get_ipython().kernel.parent.transport, get_ipython().kernel.parent.ip)"
+    for name in ("01_toy", "02_toy"):
+        nbformat.write(notebook_of(PARAMETERS, shows), toy / f"{name}.ipynb")
+    executions = execution.plan()
+    execution.run(executions)
+    execution.run(executions[:1])
+    assert len(folders) == 3
+    assert printed(executions[1]) == f"ipc {folders[1]}/kernel\n"
+    assert printed(executions[0]) == f"ipc {folders[2]}/kernel\n"
+    assert not any(pathlib.Path(folder).exists() for folder in folders)
 
 
-@pytest.mark.parametrize(
-    ("x", "width"),
-    [
-        (torch.randn(4, 100, dtype=torch.float64), 70),
-        (torch.randn(4, SMALL - 1), 70),
-        (torch.randn(4, 100), SMALL - 1),
-        (torch.empty(0, 100), 70),
-    ],
-    ids=["double precision", "narrow input", "narrow output", "no rows"],
-)
-def test_what_does_not_suit_is_left_to_pytorch(by_onednn, x, width):
-    weight, bias = torch.randn(width, x.shape[1], dtype=x.dtype), torch.randn(width, dtype=x.dtype)
-    weight.requires_grad_()
-    output = linear(x, weight, bias)
-    output.sum().backward()
-    assert torch.equal(output, F.linear(x, weight, bias))
-    assert weight.grad is not None
-    assert not by_onednn
+def test_sockets_have_short_paths_wherever_temporary_files_go(tmp_path, monkeypatch):
+    long = tmp_path / ("a" * 60) / ("b" * 60)
+    long.mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    folder = sockets.new_folder()
+    assert len(folder) <= sockets.LONGEST
+    os.rmdir(folder)
+    assert list(long.iterdir()) == []
 
 
-def test_products_are_counted_as_pytorch_counts_its_own():
-    x = torch.randn(5, 100, requires_grad=True)
-    counts = []
-    for layer in (Linear(100, 70), nn.Linear(100, 70)):
-        with FlopCounterMode(display=False) as counted:
-            layer(x).sum().backward()
-        counts.append(counted.get_total_flops())
-    assert counts == [3 * 2 * 5 * 100 * 70] * 2
+TAKES_EVERY_PORT = """
+import jupyter_client.connect, socket
+held = []
+choose = jupyter_client.connect.LocalPortCache.find_available_port
 
+def choose_and_lose(self, ip):
+    port = choose(self, ip)
+    held.append(socket.socket())
+    held[-1].bind((ip, port))
+    held[-1].listen()
+    return port
 
-def test_input_of_another_width_is_refused_with_both_shapes():
-    with pytest.raises(RuntimeError, match="128x90 and 100x70"):
-        Linear(100, 70)(torch.randn(128, 90))
-
-
-def test_linear_without_bias_and_of_one_row():
-    weight, x = torch.randn(70, 100), torch.randn(100)
-    torch.testing.assert_close(linear(x, weight), weight @ x, rtol=1e-4, atol=1e-5)
-
-
-def test_a_second_derivative_is_refused_and_not_wrong():
-    x = torch.randn(4, 100, requires_grad=True)
-    first = torch.autograd.grad(Linear(100, 70)(x).square().sum(), x, create_graph=True)[0]
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        first.sum().backward()
-
-
-def test_softplus_is_the_logarithm_of_one_plus_the_exponential():
-    x = torch.linspace(-40, 40, 8_001, dtype=torch.float64)
-    values = [math.log1p(math.exp(-abs(v))) + max(v, 0) for v in x.tolist()]
-    expected = torch.tensor(values, dtype=torch.float64)
-    torch.testing.assert_close(softplus(x), expected, rtol=0, atol=1e-14)
-    torch.testing.assert_close(softplus(x.float()), expected.float(), rtol=2e-7, atol=1e-7)
-
-
-@pytest.mark.parametrize(
-    ("x", "value", "slope"),
-    [(0.0, math.log(2), 0.5), (-1e4, 0.0, 0.0), (1e4, 1e4, 1.0), (1e30, 1e30, 1.0)],
-)
-def test_softplus_and_its_slope_are_right_at_zero_and_far_away(x, value, slope):
-    at = torch.tensor(x, requires_grad=True)
-    result = softplus(at)
-    result.backward()
-    assert result.item() == pytest.approx(value, rel=1e-6, abs=1e-6)
-    assert at.grad.item() == slope
-
-
-def test_slope_of_softplus_is_its_derivative():
-    assert torch.autograd.gradcheck(
-        softplus, torch.randn(50, dtype=torch.float64, requires_grad=True)
-    )
-
-
-def test_infinite_and_undefined_values_go_through_softplus():
-    values = softplus(torch.tensor([math.inf, -math.inf, math.nan]))
-    assert values[:2].tolist() == [math.inf, 0]
-    assert values[2].isnan()
-
-
-@pytest.mark.parametrize("p", [0.1, 0.3, 0.5, 0.9])
-def test_dropout_leaves_out_units_with_probability_p_and_keeps_the_mean(p):
-    torch.manual_seed(0)
-    n = 400_001  # no multiple of the four units that share a random number
-    kept = Dropout(p)(torch.ones(n))
-    error = 5 * math.sqrt(p * (1 - p) / n)
-    assert set(kept.unique().tolist()) == {0.0, torch.tensor(1 / (1 - p)).item()}
-    assert abs((kept == 0).double().mean().item() - p) < error
-    assert kept.mean().item() == pytest.approx(1, abs=error / (1 - p))
-
-
-def test_units_are_left_out_independently():
-    torch.manual_seed(0)
-    out = (Dropout(0.3)(torch.ones(100_000, 8)) == 0).double()
-    expected = 0.3 * 0.7 * torch.eye(8, dtype=torch.float64)
-    torch.testing.assert_close(torch.cov(out.T), expected, rtol=0, atol=0.004)
-
-
-def test_gradient_of_dropout_is_the_mask():
-    torch.manual_seed(0)
-    x = torch.full((50, 60), 2.0, requires_grad=True)
-    output = Dropout(0.3)(x)
-    output.sum().backward()
-    torch.testing.assert_close(x.grad, output.detach() / 2)
-
-
-def test_dropout_does_nothing_in_evaluation_mode_and_depends_on_the_seed_alone():
-    x = torch.randn(7, 9)
-    assert torch.equal(Dropout(0.3).eval()(x), x)
-    assert torch.equal(Dropout(0.0)(x), x)
-
-    def drawn(seed):
-        torch.manual_seed(seed)
-        return Dropout(0.3)(x)
-
-    assert torch.equal(drawn(1), drawn(1))
-    assert not torch.equal(drawn(1), drawn(2))
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only glibc has the setting")
-def test_freed_memory_is_used_again_without_asking_the_system():
-    code = """
-import resource, torch
-torch.set_num_threads(1)
-{set}
-def faults():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-def work():
-    for _ in range(20):
-        torch.zeros(2_500_000)  # 10 MB
-work()
-before = faults()
-work()
-print(faults() - before)
+jupyter_client.connect.LocalPortCache.find_available_port = choose_and_lose
 """
 
-    def page_faults(setting):
-        command = [sys.executable, "-c", code.format(set=setting)]
-        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
-        return int(done.stdout)
 
-    pages = 20 * 10_000_000 // 4096
-    assert page_faults("import vae_helpers.kernels") < 0.1 * pages
-    without = "import ctypes; ctypes.CDLL(None).mallopt(-3, 2**17)"  # glibc's beginning
-    assert page_faults(without) > 0.1 * pages
+def test_another_process_that_takes_the_ports_first_does_not_keep_a_notebook_from_running(toy):
+    nbformat.write(notebook_of(PARAMETERS, "print('ran')"), toy / "01_toy.ipynb")
+    code = f"""import pathlib
+from vae_helpers.course import execution, notebooks
+{TAKES_EVERY_PORT}
+notebooks.NOTEBOOKS = pathlib.Path({str(toy)!r})
+notebooks.BUILD = notebooks.NOTEBOOKS / "build"
+execution.run(execution.plan())"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert printed(execution.plan()[0]) == "ran\n"
+
+
+def test_a_forked_kernel_removes_its_temporary_folders_when_it_ends(toy):
+    makes = "import tempfile\nscratch = tempfile.TemporaryDirectory()\nprint(scratch.name)"
+    for name in ("01_toy", "02_toy"):
+        nbformat.write(notebook_of(PARAMETERS, makes), toy / f"{name}.ipynb")
+    executions = execution.plan()
+    execution.run(executions)
+    folders = [pathlib.Path(printed(it).strip()) for it in executions]
+    wait_until(lambda: not any(folder.exists() for folder in folders), seconds=20)

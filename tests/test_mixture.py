@@ -7,7 +7,7 @@ import torch
 from sklearn.mixture import GaussianMixture
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
-from vae_helpers import claims, mixture
+from vae_helpers import mixture
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +50,3 @@ def test_fit_score_and_draws_are_those_of_scikit_learn_to_the_bit(codes):
     assert mixture.score(ours, near) == theirs.score(near.numpy())
     draws = torch.from_numpy(theirs.sample(50)[0]).float()
     assert torch.equal(mixture.sample(ours, 50, seed=3), draws)
-
-
-def test_a_mixture_that_is_read_is_the_fitted_one(two, codes, tmp_path, monkeypatch):
-    monkeypatch.setattr(claims, "KEPT", tmp_path)
-    for _ in range(2):
-        found = mixture.fit(codes, components=2, seed=3)
-        assert isinstance(found, mixture.Mixture)
-        assert all(map(torch.equal, found, two))
-        assert mixture.score(found, codes) == mixture.score(two, codes)

@@ -106,6 +106,18 @@ def test_forward_decodes_the_sample_of_the_encoded_image(vae, x):
     torch.testing.assert_close(logits, vae.decode(z))
 
 
+@torch.no_grad()
+def test_each_of_k_samples_is_decoded_by_itself(vae, x):
+    eps = torch.randn(3, 6, 20)
+    together = vae(x, eps)
+    assert together.logits.shape == (3, 6, 784)
+    assert together.mu.shape == together.logvar.shape == (6, 20)
+    for k in range(3):
+        alone = vae(x, eps[k])
+        torch.testing.assert_close(together.z[k], alone.z)
+        torch.testing.assert_close(together.logits[k], alone.logits, rtol=1e-4, atol=1e-6)
+
+
 def test_reparameterize_samples_the_approximate_posterior(vae):
     n = 100_000
     mu = torch.tensor([-1.0, 0.0, 2.0])
@@ -154,13 +166,13 @@ def test_samples_are_grey_levels_without_a_gradient(vae):
     assert not images.requires_grad
 
 
-def test_same_generator_state_gives_the_same_samples(vae):
+def test_same_rng_state_gives_the_same_samples(vae):
     first, again, other = (vae.sample(4, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
-def test_given_noise_or_generator_leaves_the_global_generator_untouched(vae, x):
+def test_given_noise_or_rng_leaves_the_global_generator_untouched(vae, x):
     before = torch.get_rng_state()
     vae.sample(4, torch.Generator().manual_seed(1))
     vae(x, torch.randn(6, 20, generator=torch.Generator().manual_seed(1)))
@@ -334,17 +346,24 @@ def test_gan_s_samples_are_as_many_as_asked_for_grey_and_without_a_gradient(gan,
     assert not images.requires_grad
 
 
-def test_same_generator_state_gives_the_same_samples_of_the_gan(gan):
+def test_same_rng_state_gives_the_same_samples_of_the_gan(gan):
     before = torch.get_rng_state()
     assert torch.equal(drawn(gan, 4, seed=1), drawn(gan, 4, seed=1))
     assert not torch.equal(drawn(gan, 4, seed=1), drawn(gan, 4, seed=2))
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_noise_of_the_samples_is_drawn_where_the_generator_is(gan):
-    generator = torch.Generator("cpu").manual_seed(1)
-    before = generator.get_state()
-    images = gan.to("meta").sample(4, generator)  # a device without numbers
+def test_noise_of_the_samples_is_drawn_where_the_rng_is(gan):
+    rng = torch.Generator("cpu").manual_seed(1)
+    before = rng.get_state()
+    images = gan.to("meta").sample(4, rng)  # a device without numbers
     assert images.device.type == "meta"
     assert images.shape == (4, 784)
-    assert not torch.equal(generator.get_state(), before)
+    assert not torch.equal(rng.get_state(), before)
+
+
+def test_networks_are_made_of_torch_s_own_layers():
+    for network in (VAE(), GAN(Generator(), Discriminator(dropout=0.3))):
+        layers = [type(module) for module in network.modules() if not [*module.children()]]
+        assert {layer.__module__.split(".")[0] for layer in layers} == {"torch"}
+        assert nn.Linear in layers

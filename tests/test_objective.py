@@ -1,13 +1,25 @@
 """The terms of the loss against torch.distributions, closed forms and Monte Carlo."""
 
+import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
-from torch.distributions import Bernoulli, Normal, kl_divergence
+from torch.distributions import (
+    Bernoulli,
+    Categorical,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+    kl_divergence,
+)
 
 from vae_helpers import objective
+from vae_helpers.models import VAEOutput
 
+PRIOR = Normal(0.0, 1.0)
 GREY = torch.tensor([0.0, 0.1, 0.25, 0.5, 0.9, 1.0], dtype=torch.float64)
 
 
@@ -120,6 +132,271 @@ def test_gradient_of_kl_pulls_mu_and_logvar_to_zero(gaussians):
     objective.kl(mu, logvar).sum().backward()
     torch.testing.assert_close(mu.grad, mu.detach())
     torch.testing.assert_close(logvar.grad, (logvar.detach().exp() - 1) / 2)
+
+
+# The losses of the autoencoder
+
+
+def some_output(*samples, images=7, latents=3, pixels=6):
+    """What a model may give, and black-and-white images; gradients can be taken of all of it."""
+    shapes = {
+        "logits": (*samples, images, pixels),
+        "mu": (images, latents),
+        "logvar": (images, latents),
+        "z": (*samples, images, latents),
+    }
+    parts = {
+        name: torch.randn(shape, dtype=torch.float64, requires_grad=True)
+        for name, shape in shapes.items()
+    }
+    x = torch.bernoulli(torch.full((images, pixels), 0.4, dtype=torch.float64))
+    return VAEOutput(**parts), x
+
+
+def q_of(output):
+    """q(z_d|x) of each image, as torch.distributions has it."""
+    return Normal(output.mu, torch.exp(output.logvar / 2))
+
+
+def log_p_x(output, x):
+    """log p(x|z) of each sample and image."""
+    return Bernoulli(logits=output.logits).log_prob(x).sum(dim=-1)
+
+
+def assert_same_terms_and_slopes(output, found, expected):
+    """Two computations of named terms agree in every value, and the losses in every gradient."""
+    assert list(found) == list(expected)
+    for name, term in found.items():
+        assert term.shape == (len(output.mu),), name
+        torch.testing.assert_close(term, expected[name], rtol=1e-9, atol=1e-9, msg=name)
+    slopes, its_slopes = (
+        torch.autograd.grad(
+            terms["loss"].sum(), tuple(output), retain_graph=True, materialize_grads=True
+        )
+        for terms in (found, expected)
+    )
+    torch.testing.assert_close(slopes, its_slopes, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0, 4.0])
+def test_elbo_is_the_expected_log_likelihood_and_beta_times_the_divergence(beta):
+    output, x = some_output()
+    bce, kl = -log_p_x(output, x), kl_divergence(q_of(output), PRIOR).sum(dim=1)
+    expected = {"bce": bce, "kl": kl, "loss": bce + beta * kl}
+    assert_same_terms_and_slopes(output, objective.elbo(output, x, beta=beta), expected)
+    assert torch.equal(objective.elbo(output, x)["loss"], objective.elbo(output, x, beta=1)["loss"])
+
+
+@pytest.mark.parametrize("samples", [(), (1,), (2,), (50,)], ids=str)
+def test_iwae_is_minus_the_log_of_the_mean_weight(samples):
+    output, x = some_output(*samples)
+    divergence = (q_of(output).log_prob(output.z) - PRIOR.log_prob(output.z)).sum(dim=-1)
+    log_p = log_p_x(output, x)
+    if not samples:
+        log_p, divergence = log_p[None], divergence[None]
+    bound = torch.log(torch.exp(log_p - divergence).mean(dim=0))
+    expected = {
+        "bce": -log_p.mean(dim=0),
+        "kl": divergence.mean(dim=0),
+        "gap": bound - (log_p - divergence).mean(dim=0),
+        "loss": -bound,
+    }
+    assert_same_terms_and_slopes(output, objective.iwae(output, x), expected)
+
+
+@pytest.mark.parametrize("samples", [(), (1,)], ids=str)
+def test_iwae_of_one_sample_is_the_bound_of_one_sample_and_has_no_gap(samples):
+    output, x = some_output(*samples)
+    terms = objective.iwae(output, x)
+    assert terms["gap"].tolist() == [0.0] * 7
+    elbo = log_p_x(output, x) - (q_of(output).log_prob(output.z) - PRIOR.log_prob(output.z)).sum(-1)
+    torch.testing.assert_close(terms["loss"], -elbo.reshape(7))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gap_of_iwae_is_never_below_zero_and_zero_for_equal_weights(dtype):
+    output, x = some_output(20, images=50)
+    output = VAEOutput(*(part.detach().to(dtype) for part in output))
+    assert (objective.iwae(output, x.to(dtype))["gap"] > 0).all()
+    same = output._replace(
+        logits=output.logits[:1].expand(20, -1, -1), z=output.z[:1].expand(20, -1, -1)
+    )
+    gap = objective.iwae(same, x.to(dtype))["gap"]
+    torch.testing.assert_close(gap, torch.zeros(50, dtype=dtype), rtol=0, atol=1e-5)
+
+
+def test_iwae_is_finite_where_the_weights_themselves_are_not():
+    output, x = some_output(5, pixels=784)
+    output = output._replace(logits=1000 * output.logits)
+    terms = objective.iwae(output, x)
+    assert torch.exp(-terms["loss"]).tolist() == [0.0] * 7  # of all weights, in double precision
+    assert all(term.isfinite().all() for term in terms.values())
+    terms["loss"].sum().backward()
+    assert output.mu.grad.isfinite().all()
+
+
+def test_iwae_is_minus_log_p_of_x_with_any_samples_when_q_is_the_posterior(monkeypatch):
+    """In x = W z + b + noise all is known, and q is diagonal if W's columns are orthogonal."""
+    std = 0.5
+    monkeypatch.setattr(
+        objective, "bce", lambda mean, x: -Normal(mean, std).log_prob(x).sum(dim=-1)
+    )
+    W = torch.linalg.qr(torch.randn(6, 3, dtype=torch.float64)).Q * torch.tensor([0.3, 0.8, 2.0])
+    b = torch.linspace(-1, 1, 6, dtype=torch.float64)
+    marginal = MultivariateNormal(b, W @ W.T + std**2 * torch.eye(6, dtype=torch.float64))
+    x = marginal.sample((5,))
+    variance = 1 / (1 + W.square().sum(dim=0) / std**2)
+    mu, logvar = variance * ((x - b) @ W) / std**2, variance.log().expand(5, 3)
+    z = 3 * torch.randn(4, 5, 3, dtype=torch.float64)  # anywhere: every weight is p(x)
+    terms = objective.iwae(VAEOutput(z @ W.T + b, mu, logvar, z), x)
+    torch.testing.assert_close(terms["loss"], -marginal.log_prob(x), rtol=1e-10, atol=0)
+    torch.testing.assert_close(terms["gap"], torch.zeros(5).double(), rtol=0, atol=1e-10)
+    off = VAEOutput(z @ W.T + b, mu + 0.5, logvar, z)
+    assert (objective.iwae(off, x)["gap"] > 1e-3).all()
+
+
+def test_iwae_tightens_with_k_from_the_elbo_towards_log_p_of_x():
+    """One latent and three pixels: log p(x) and the ELBO are integrals by Gauss and Hermite."""
+    weight = torch.tensor([[2.0, -1.0, 3.0]], dtype=torch.float64)
+    x = torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64)
+    mu, logvar = torch.tensor([[0.2]]).double(), torch.tensor([[0.3]]).double()
+
+    def log_p(z):
+        return Bernoulli(logits=z[..., None] * weight[0] - 0.5).log_prob(x).sum(dim=-1)
+
+    points, masses = (torch.from_numpy(it) for it in np.polynomial.hermite_e.hermegauss(80))
+    masses = masses / masses.sum()
+    log_p_of_x = (log_p(points) + masses.log()).logsumexp(dim=0).item()
+    q = Normal(mu.squeeze(), torch.exp(logvar.squeeze() / 2))
+    elbo = (masses * log_p(q.mean + q.stddev * points)).sum() - kl_divergence(q, PRIOR)
+
+    n = 20_000
+    bounds, errors = [], []
+    for k in (1, 2, 5, 50):
+        z = mu + torch.exp(logvar / 2) * torch.randn(k, n, 1, dtype=torch.float64)
+        output = VAEOutput(z @ weight - 0.5, mu.expand(n, 1), logvar.expand(n, 1), z)
+        bound = -objective.iwae(output, x.expand(n, 3))["loss"]
+        bounds.append(bound.mean().item())
+        errors.append((bound.std() / math.sqrt(n)).item())
+    assert abs(bounds[0] - elbo.item()) < 4 * errors[0]
+    for (lower, error), (higher, its) in itertools.pairwise(zip(bounds, errors, strict=True)):
+        assert higher - lower > 4 * math.hypot(error, its)
+    assert bounds[-1] < log_p_of_x + 4 * errors[-1]
+    assert log_p_of_x - bounds[-1] < 0.1 * (log_p_of_x - bounds[0])
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0, 6.0])
+@pytest.mark.parametrize("dataset_size", [7, 60_000])
+def test_parts_of_beta_tc_add_up_to_the_log_ratio_and_beta_weighs_the_second(beta, dataset_size):
+    output, x = some_output()
+    terms = objective.beta_tc(output, x, dataset_size=dataset_size, beta=beta)
+    assert list(terms) == ["bce", "mi", "tc", "dw_kl", "loss"]
+    ratio = (q_of(output).log_prob(output.z) - PRIOR.log_prob(output.z)).sum(dim=1)
+    torch.testing.assert_close(terms["mi"] + terms["tc"] + terms["dw_kl"], ratio)
+    torch.testing.assert_close(terms["bce"], -log_p_x(output, x))
+    loss = terms["bce"] + ratio + (beta - 1) * terms["tc"]
+    torch.testing.assert_close(terms["loss"], loss)
+
+
+def test_beta_tc_of_all_images_is_that_of_torchs_mixtures():
+    output, x = some_output()
+    equal, q = Categorical(torch.ones(7, dtype=torch.float64)), q_of(output)
+    log_q = MixtureSameFamily(equal, Independent(q, 1)).log_prob(output.z)
+    per_dimension = [
+        MixtureSameFamily(equal, Normal(q.mean[:, d], q.stddev[:, d])).log_prob(output.z[:, d])
+        for d in range(3)
+    ]
+    log_product = torch.stack(per_dimension).sum(dim=0)
+    own, prior = q.log_prob(output.z).sum(dim=1), PRIOR.log_prob(output.z).sum(dim=1)
+    expected = {
+        "bce": -log_p_x(output, x),
+        "mi": own - log_q,
+        "tc": log_q - log_product,
+        "dw_kl": log_product - prior,
+    }
+    expected["loss"] = expected["bce"] + expected["mi"] + 3 * expected["tc"] + expected["dw_kl"]
+    terms = objective.beta_tc(output, x, dataset_size=7, beta=3.0)
+    assert_same_terms_and_slopes(output, terms, expected)
+
+
+def test_beta_tc_of_a_batch_weighs_the_own_image_by_one_nth_and_the_others_alike():
+    output, x = some_output()
+    n, batch = 50, 7
+
+    def density(i, j, dimensions):
+        """q(z_i|x_j) over some of the dimensions."""
+        q = Normal(output.mu[j], torch.exp(output.logvar[j] / 2))
+        return math.exp(sum(q.log_prob(output.z[i])[d].item() for d in dimensions))
+
+    def log_mixture(i, dimensions):
+        others = [density(i, j, dimensions) for j in range(batch) if j != i]
+        return math.log(density(i, i, dimensions) / n + (n - 1) / n * np.mean(others))
+
+    terms = objective.beta_tc(output, x, dataset_size=n)
+    for i in range(batch):
+        joint, product = log_mixture(i, range(3)), sum(log_mixture(i, [d]) for d in range(3))
+        assert terms["mi"][i].item() == pytest.approx(math.log(density(i, i, range(3))) - joint)
+        assert terms["tc"][i].item() == pytest.approx(joint - product)
+
+
+def test_the_aggregate_of_beta_tc_is_right_on_average_over_all_batches_with_the_image():
+    output, x = some_output(images=6)
+    q = q_of(output)
+    log_own = q.log_prob(output.z).sum(dim=1)
+    mixture = MixtureSameFamily(Categorical(torch.ones(6).double()), Independent(q, 1))
+    estimates = []
+    for others in itertools.combinations(range(1, 6), 2):
+        batch = [0, *others]
+        part = VAEOutput(*(tensor[batch] for tensor in output))
+        mi = objective.beta_tc(part, x[batch], dataset_size=6)["mi"][0]
+        estimates.append(torch.exp(log_own[0] - mi))
+    exact = mixture.log_prob(output.z)[0].exp()
+    assert len({round(estimate.item(), 12) for estimate in estimates}) == 10
+    torch.testing.assert_close(torch.stack(estimates).mean(), exact)
+
+
+def tc_of(mu, *, std, n):
+    """Mean total correlation of n images whose posteriors' means are the rows of `mu` in turn."""
+    mu = torch.tensor(mu, dtype=torch.float64).repeat(n // len(mu), 1)
+    z = mu + std * torch.randn(mu.shape, dtype=torch.float64)
+    output = VAEOutput(torch.zeros(n, 1).double(), mu, torch.full_like(mu, 2 * math.log(std)), z)
+    return objective.beta_tc(output, torch.zeros(n, 1).double(), dataset_size=n)["tc"]
+
+
+def test_total_correlation_is_zero_if_the_aggregate_factorises_and_log_two_on_a_diagonal():
+    corners = [(-1.0, -1.0), (-1.0, 1.0), (1.0, -1.0), (1.0, 1.0)]
+    for std in (0.1, 1.0):
+        torch.testing.assert_close(
+            tc_of(corners, std=std, n=40), torch.zeros(40).double(), rtol=0, atol=1e-9
+        )
+    apart = tc_of([(-1.0, -1.0), (1.0, 1.0)], std=0.01, n=40)
+    torch.testing.assert_close(apart, torch.full((40,), math.log(2)).double())
+    assert 0.05 < tc_of([(-1.0, -1.0), (1.0, 1.0)], std=1.0, n=2_000).mean() < math.log(2)
+
+
+def test_losses_of_one_image_are_those_of_the_equations_in_single_precision_too():
+    output, x = some_output(pixels=784)
+    single = VAEOutput(*(part.detach().float() for part in output))
+    for loss in (
+        objective.elbo,
+        objective.iwae,
+        lambda *it: objective.beta_tc(*it, dataset_size=9),
+    ):
+        for name, term in loss(single, x.float()).items():
+            assert term.dtype == torch.float32
+            torch.testing.assert_close(
+                term.double(), loss(output, x)[name].detach(), rtol=1e-5, atol=1e-4
+            )
+
+
+def test_densities_are_those_of_torch_distributions():
+    z, mu, logvar = torch.randn(4, 1, 3), torch.randn(5, 3), torch.randn(5, 3)
+    expected = Normal(mu, torch.exp(logvar / 2)).log_prob(z)
+    torch.testing.assert_close(objective.log_normal(z, mu, logvar), expected)
+    torch.testing.assert_close(objective.log_prior(z), PRIOR.log_prob(z))
+
+
+# The losses of the adversarial pair
 
 
 LOGITS = torch.tensor([-4.0, -1.0, -0.2, 0.0, 0.3, 2.0, 5.0], dtype=torch.float64)

@@ -1,5 +1,6 @@
 """What a parameter may be, and what the message says when it is not."""
 
+import ast
 import json
 import math
 import subprocess
@@ -8,7 +9,8 @@ import sys
 import pytest
 
 from vae_helpers import PROJECT
-from vae_helpers.parameters import RULES, ParameterError, check, shown, suggestion
+from vae_helpers.datasets import DATASETS
+from vae_helpers.parameters import RULES, Choice, Flag, ParameterError, check, shown, suggestion
 
 
 @pytest.mark.parametrize(
@@ -106,6 +108,8 @@ def test_wrong_item_of_a_list_is_named_by_its_place():
         ("optimizer", "adm", "adam"),
         ("dataset", "MINST", "MNIST"),
         ("dataset", "Fashion", "FashionMNIST"),
+        ("loss", "iwea", "iwae"),
+        ("acceleration", "of", "off"),
         ("device", "gpu", "cpu"),
         ("model", "GAN", "gan"),
     ],
@@ -143,6 +147,7 @@ RANGES = {
     "latent_dim": (1, 1_000),
     "seed": (0, 2_147_483_647),  # the largest whole number of 32 bits with a sign
     "compare_epochs": (1, 1_000),
+    "z_samples": (1, 1_000),
     "train_images": (1, 60_000),  # what MNIST has
     "held_out_images": (0, 59_999),  # one is left to train on
     "test_images": (1, 10_000),  # what MNIST has
@@ -156,6 +161,37 @@ RANGES = {
 def test_a_long_value_is_quoted_by_its_beginning_and_its_length():
     assert shown("a" * 198) == f"'{'a' * 198}'"
     assert shown("a" * 199) == f"'{'a' * 99}... (201 characters)"
+
+
+def test_every_data_set_can_be_asked_for():
+    assert [check("dataset", name) for name in DATASETS] == list(DATASETS)
+
+
+def annotation(name):
+    """How a notebook annotates a parameter: one type for each rule, and a list where several."""
+    rule = RULES[name]
+    if isinstance(rule, Choice):
+        return "str"
+    if isinstance(rule, Flag):
+        return "bool"
+    return rule.type.__name__ if hasattr(rule, "type") else f"list[{rule.each.type.__name__}]"
+
+
+def parameters_cell(path):
+    """The statements of a notebook's cell that is tagged as its parameters."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    (cell,) = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
+    return ast.parse("".join(cell["source"])).body
+
+
+@pytest.mark.parametrize("path", sorted(PROJECT.glob("notebooks/*.ipynb")), ids=lambda it: it.stem)
+def test_a_name_has_the_same_annotation_and_type_in_every_notebook(path):
+    for line in parameters_cell(path):
+        name, default = line.target.id, ast.literal_eval(line.value)
+        assert ast.unparse(line.annotation) == annotation(name), name
+        assert type(default).__name__ == annotation(name).partition("[")[0], name
+        checked = check(name, default)
+        assert (list(checked) if isinstance(default, list) else checked) == default, name
 
 
 def test_every_number_has_a_range():
@@ -181,6 +217,10 @@ def test_both_ends_of_a_range_are_valid_and_what_lies_beyond_is_not(name):
 def test_checking_a_parameter_imports_nothing_slow():
     code = "import json, sys, vae_helpers.parameters; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=PROJECT,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
     )
     assert not {"torch", "torchvision", "numpy", "matplotlib"} & set(json.loads(done.stdout))

@@ -121,10 +121,10 @@ def test_time_left_is_the_mean_step_times_the_steps_that_remain(terminal, clock)
     with Progress("epochs", total=4) as line:
         clock[0] = 50.0
         line.step()
-        assert "1 of 4, 2:30 left" in terminal.getvalue()  # 50 s a step, 3 to go
+        assert "1 of 4, 2:30 left" in terminal.getvalue()  # 50 s per step, 3 to go
         clock[0] = 60.0
         line.step()
-        assert "2 of 4, 1:00 left" in terminal.getvalue()  # 30 s a step, 2 to go
+        assert "2 of 4, 1:00 left" in terminal.getvalue()  # 30 s per step, 2 to go
 
 
 def test_steps_done_before_do_not_enter_the_time_left(terminal, clock):
@@ -132,4 +132,4 @@ def test_steps_done_before_do_not_enter_the_time_left(terminal, clock):
         line.skip(10)
         clock[0] = 6.0
         line.step()
-    assert "11 of 30, 1:54 left" in terminal.getvalue()  # 6 s a step, 19 to go
+    assert "11 of 30, 1:54 left" in terminal.getvalue()  # 6 s per step, 19 to go

@@ -2,7 +2,9 @@
 
 import copy
 import math
-from dataclasses import FrozenInstanceError
+import sys
+from dataclasses import FrozenInstanceError, replace
+from functools import partial
 
 import pytest
 import torch
@@ -10,14 +12,20 @@ import torch.nn.functional as F
 from torch import nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from vae_helpers import training
+from vae_helpers import adversarial, objective, parameters, training
+from vae_helpers.adversarial import GANConfig
 from vae_helpers.data import Digits
 from vae_helpers.models import VAE
+from vae_helpers.objective import LOSSES, elbo
 from vae_helpers.parameters import ParameterError
 from vae_helpers.training import (
+    DivergedError,
     TrainConfig,
+    add_up,
+    checked_epoch,
     evaluate,
     fit,
+    new_loss,
     new_model,
     new_optimizer,
     resolve_device,
@@ -78,7 +86,9 @@ def unlike(n):
         ("epochs", 0, "the nearest valid value is 1"),
         ("batch_size", 0, "the nearest valid value is 1"),
         ("learning_rate", -1e-3, "the nearest valid value is 1e-08"),
+        ("loss", "elbow", "did you mean 'elbo'?"),
         ("beta", -1.0, "the nearest valid value is 0"),
+        ("z_samples", 0, "the nearest valid value is 1"),
         ("latent_dim", 0, "the nearest valid value is 1"),
         ("hidden_dims", (), "expected a list of numbers"),
         ("activation", "rely", "did you mean 'relu'?"),
@@ -87,6 +97,7 @@ def unlike(n):
         ("dataset", "MINST", "did you mean 'MNIST'?"),
         ("binarize", "dynamical", "did you mean 'dynamic'?"),
         ("device", "cuda:0", "did you mean 'cuda'?"),
+        ("acceleration", "on", "expected one of auto, off"),
     ],
 )
 def test_config_refuses_a_wrong_value_with_its_field_and_a_valid_one(field, value, says):
@@ -99,8 +110,22 @@ def test_config_refuses_a_wrong_value_with_its_field_and_a_valid_one(field, valu
 def test_default_config_is_the_study():
     config = TrainConfig()
     assert (config.epochs, config.batch_size, config.learning_rate) == (30, 128, 1e-3)
-    assert (config.beta, config.optimizer, config.binarize) == (1.0, "adam", "none")
+    assert (config.loss, config.beta, config.z_samples) == ("elbo", 1.0, 1)
+    assert (config.optimizer, config.binarize) == ("adam", "none")
     assert sum(p.numel() for p in new_model(config).parameters()) == 801_224
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"loss": "iwae", "beta": 0.5}, "beta: expected 1 for the loss 'iwae', .* got 0.5"),
+        ({"loss": "elbo", "z_samples": 5}, "z_samples: expected 1 for the loss 'elbo', got 5"),
+        ({"loss": "beta_tc", "z_samples": 2}, "z_samples: expected 1 .* take the loss 'iwae'"),
+    ],
+)
+def test_settings_that_the_loss_has_no_use_for_are_refused_by_name(settings, says):
+    with pytest.raises(ParameterError, match=says):
+        TrainConfig(**settings)
 
 
 def test_config_turns_numbers_and_lists_into_its_own_types():
@@ -117,6 +142,16 @@ def test_auto_is_the_gpu_when_there_is_one(monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
         assert resolve_device("auto").type == kind
         assert resolve_device("cpu").type == "cpu"
+
+
+def test_what_shapes_an_epoch_is_the_configuration_without_the_number_of_epochs(monkeypatch):
+    monkeypatch.setattr(training.acceleration, "products", lambda choice: f"by {choice}")
+    shape = TrainConfig(epochs=7, beta=2.0, device="cpu").shape()
+    assert (shape["device"], shape["products"]) == ("cpu", "by auto")
+    assert shape["config"]["beta"] == 2.0
+    assert shape == TrainConfig(epochs=8, beta=2.0, device="cpu").shape()
+    assert shape != TrainConfig(beta=2.0, device="cpu", acceleration="off").shape()
+    assert not {"epochs", "device", "acceleration"} & shape["config"].keys()
 
 
 # Initial weights and optimisers
@@ -167,10 +202,12 @@ def test_one_step_goes_down_the_gradient_of_the_mean_of_bce_plus_beta_kl(beta):
     gradient = torch.autograd.grad((bce + beta * kl).mean(), before)
 
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    taken = train_step(model, optimizer, x, beta=beta, noise=noise)
+    taken = train_step(model, optimizer, x, loss=partial(elbo, beta=beta), rng=noise)
     for parameter, start, slope in zip(model.parameters(), before, gradient, strict=True):
         torch.testing.assert_close(parameter, start - 0.01 * slope)
-    torch.testing.assert_close(taken, (bce.detach(), kl.detach()))
+    expected = {"bce": bce, "kl": kl, "loss": bce + beta * kl}
+    torch.testing.assert_close(taken, {name: term.detach() for name, term in expected.items()})
+    assert not any(term.requires_grad for term in taken.values())
 
 
 def test_step_forgets_the_gradient_of_the_one_before():
@@ -181,7 +218,7 @@ def test_step_forgets_the_gradient_of_the_one_before():
         parameter.grad = torch.ones_like(parameter)
     for model in (fresh, used):
         optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-        train_step(model, optimizer, x, beta=1.0, noise=torch.Generator().manual_seed(0))
+        train_step(model, optimizer, x, loss=elbo, rng=torch.Generator().manual_seed(0))
     torch.testing.assert_close(list(fresh.parameters()), list(used.parameters()))
 
 
@@ -196,16 +233,17 @@ def test_training_numbers_are_means_over_all_images(deaf, epoch, batch_size):
         bce = cross_entropy(deaf.to_logits.bias, images).mean().item()
         kl = kl_divergence(posterior(deaf, images), PRIOR).sum(dim=1).mean().item()
     config = TrainConfig(batch_size=batch_size, learning_rate=1e-8, optimizer="sgd")
-    numbers = train_epoch(deaf, new_optimizer(config, deaf), images, config=config, epoch=epoch)
-    assert numbers == pytest.approx((bce, kl), rel=1e-4)
+    optimizer = new_optimizer(config, deaf)
+    numbers = train_epoch(deaf, optimizer, images, loss=elbo, config=config, epoch=epoch)
+    assert numbers == pytest.approx({"bce": bce, "kl": kl, "loss": bce + kl}, rel=1e-4)
 
 
 def test_order_depends_on_seed_and_epoch_and_on_nothing_else(monkeypatch):
     visited = []
 
-    def look(model, optimizer, x, *, beta, noise):
+    def look(model, optimizer, x, **settings):
         visited.extend(x[:, 0].tolist())
-        return torch.zeros(len(x)), torch.zeros(len(x))
+        return {"loss": torch.zeros(len(x))}
 
     monkeypatch.setattr(training, "train_step", look)
 
@@ -214,7 +252,7 @@ def test_order_depends_on_seed_and_epoch_and_on_nothing_else(monkeypatch):
         model = new_model(config)
         visited.clear()
         optimizer = new_optimizer(config, model)
-        train_epoch(model, optimizer, unlike(30), config=config, epoch=epoch)
+        train_epoch(model, optimizer, unlike(30), loss=elbo, config=config, epoch=epoch)
         return list(visited)
 
     assert order(1) == order(1, beta=0.0, optimizer="sgd", hidden_dims=(16,))
@@ -231,7 +269,7 @@ def test_noise_depends_on_seed_and_epoch_and_on_nothing_else():
         config = TrainConfig(learning_rate=1e-8, optimizer="sgd", seed=seed)
         start = copy.deepcopy(model)
         optimizer = new_optimizer(config, start)
-        return train_epoch(start, optimizer, images, config=config, epoch=epoch)[0]
+        return train_epoch(start, optimizer, images, loss=elbo, config=config, epoch=epoch)["bce"]
 
     assert bce(1) == bce(1)
     assert bce(1) != bce(2)
@@ -245,22 +283,23 @@ def test_evaluation_numbers_are_means_over_all_images(deaf, n):
     with torch.no_grad():
         bce = cross_entropy(deaf.to_logits.bias, images).mean().item()
         kl = kl_divergence(posterior(deaf, images), PRIOR).sum(dim=1).mean().item()
-    assert evaluate(deaf, images, seed=0) == pytest.approx((bce, kl), rel=1e-6)
+    numbers = evaluate(deaf, images, loss=elbo, seed=0)
+    assert numbers == pytest.approx({"bce": bce, "kl": kl, "loss": bce + kl}, rel=1e-6)
 
 
 def test_evaluation_leaves_the_model_and_repeats_itself(digits):
     model = VAE()
     before = copy.deepcopy(model.state_dict())
-    first = evaluate(model, digits.test_images, seed=0)
-    assert evaluate(model, digits.test_images, seed=0) == first
-    assert evaluate(model, digits.test_images, seed=1) != first
+    first = evaluate(model, digits.test_images, loss=elbo, seed=0)
+    assert evaluate(model, digits.test_images, loss=elbo, seed=0) == first
+    assert evaluate(model, digits.test_images, loss=elbo, seed=1) != first
     torch.testing.assert_close(dict(model.state_dict()), dict(before), rtol=0, atol=0)
 
 
 def test_evaluation_keeps_no_graph():
     model, kept = VAE(hidden_dims=(16,), latent_dim=3), []
     model.register_forward_hook(lambda model, x, output: kept.append(output.logits.requires_grad))
-    evaluate(model, torch.rand(5, 784), seed=0)
+    evaluate(model, torch.rand(5, 784), loss=elbo, seed=0)
     assert kept == [False]
 
 
@@ -273,7 +312,7 @@ def test_evaluation_draws_one_sample_of_z_for_each_image():
         means = torch.stack(
             [cross_entropy(model.decode(posterior(model, x).sample()), x).mean() for _ in range(50)]
         )
-    bce = [evaluate(model, x, seed=seed)[0] for seed in range(50)]
+    bce = [evaluate(model, x, loss=elbo, seed=seed)["bce"] for seed in range(50)]
     mine = torch.tensor(bce, dtype=torch.float64)
     standard_error = math.sqrt((means.var() + mine.var()) / 50)
     assert abs(means.mean() - mine.mean()) < 5 * standard_error
@@ -289,9 +328,15 @@ def test_dynamic_binarisation_costs_the_same_on_average_and_scatters(deaf, numbe
     config = TrainConfig(binarize="dynamic", learning_rate=1e-8, optimizer="sgd")
     if numbers == "train":
         optimizer = new_optimizer(config, deaf)
-        bce = [train_epoch(deaf, optimizer, images, config=config, epoch=e)[0] for e in (1, 2)]
+        found = [
+            train_epoch(deaf, optimizer, images, loss=elbo, config=config, epoch=epoch)
+            for epoch in (1, 2)
+        ]
     else:
-        bce = [evaluate(deaf, images, seed=seed, binarize="dynamic")[0] for seed in (1, 2)]
+        found = [
+            evaluate(deaf, images, loss=elbo, seed=seed, binarize="dynamic") for seed in (1, 2)
+        ]
+    bce = [numbers["bce"] for numbers in found]
     assert bce[0] != bce[1]
     assert bce == pytest.approx([expected] * 2, abs=5 * sd)
     assert abs(bce[0] - expected) > sd / 1000
@@ -313,10 +358,136 @@ def test_loop_does_not_wait_for_the_device_at_every_step(monkeypatch):
         model = new_model(config)
         optimizer = new_optimizer(config, model)
         waits.clear()
-        train_epoch(model, optimizer, torch.rand(4 * steps, 784), config=config, epoch=1)
+        images = torch.rand(4 * steps, 784)
+        train_epoch(model, optimizer, images, loss=elbo, config=config, epoch=1)
         return list(waits)
 
     assert waits_in(steps=20) == waits_in(steps=2)
+
+
+# The losses
+
+
+def test_the_losses_that_a_configuration_may_ask_for_are_those_that_there_are():
+    assert set(parameters.RULES["loss"].words) == set(LOSSES)
+
+
+TERMS = {
+    "elbo": ["bce", "kl", "loss"],
+    "iwae": ["bce", "kl", "gap", "loss"],
+    "beta_tc": ["bce", "mi", "tc", "dw_kl", "loss"],
+}
+SETTINGS = {
+    "elbo": {"beta": 0.5},
+    "iwae": {"loss": "iwae", "z_samples": 5},
+    "beta_tc": {"loss": "beta_tc", "beta": 3.0},
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_fit_of_each_loss_falls_and_its_history_is_named_after_the_terms(loss, dark_and_bright):
+    data = replace(dark_and_bright, test_images=dark_and_bright.train_images[:30])
+    config = TrainConfig(**{**SMALL, "epochs": 20}, learning_rate=3e-3, **SETTINGS[loss])
+    result = fit(config, data)
+    assert result.terms() == result.terms("test") == TERMS[loss]
+    for numbers in result.history:
+        assert list(numbers) == [
+            "epoch",
+            *(f"train_{name}" for name in TERMS[loss]),
+            *(f"test_{name}" for name in TERMS[loss]),
+        ]
+    for side in ("train", "test"):
+        curve = {name: torch.tensor(result.curve(f"{side}_{name}")) for name in TERMS[loss]}
+        total = {
+            "elbo": lambda bce, kl: bce + 0.5 * kl,
+            "iwae": lambda bce, kl, gap: bce + kl - gap,
+            "beta_tc": lambda bce, mi, tc, dw_kl: bce + mi + 3 * tc + dw_kl,
+        }[loss](*(curve[name] for name in TERMS[loss][:-1]))
+        torch.testing.assert_close(curve["loss"], total, rtol=1e-4, atol=0)
+        assert curve["loss"][-1] < 0.8 * curve["loss"][0]
+
+
+def test_a_step_of_the_importance_weighted_bound_draws_k_samples_of_each_image():
+    model, shapes = VAE(hidden_dims=(16,), latent_dim=3), []
+    model.register_forward_hook(lambda model, x, output: shapes.append(tuple(output.z.shape)))
+    x, rng = torch.rand(5, 784), torch.Generator().manual_seed(0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    terms = train_step(model, optimizer, x, loss=objective.iwae, rng=rng, sample_shape=(7,))
+    evaluate(model, x, loss=objective.iwae, seed=0, sample_shape=(4,))
+    assert shapes == [(7, 5, 3), (4, 5, 3)]
+    assert [tuple(term.shape) for term in terms.values()] == [(5,)] * 4
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_each_loss_gets_its_samples_its_beta_and_the_number_of_training_images(
+    loss, dark_and_bright, monkeypatch
+):
+    seen, real = [], LOSSES[loss]
+
+    def watched(output, x, **settings):
+        seen.append((tuple(output.z.shape[:-1]), settings))
+        return real(output, x, **settings)
+
+    watched.__wrapped__ = real  # its signature is that of the loss
+    monkeypatch.setitem(LOSSES, loss, watched)
+    fit(TrainConfig(**{**SMALL, "epochs": 1}, **SETTINGS[loss]), dark_and_bright)
+    settings = {
+        "elbo": {"beta": 0.5},
+        "iwae": {},
+        "beta_tc": {"beta": 3.0, "dataset_size": 40},
+    }[loss]
+    samples = (5,) if loss == "iwae" else ()
+    batches = (16, 16, 8, 30)  # of 40 training images and 30 test images
+    assert seen == [((*samples, size), settings) for size in batches]
+
+
+@pytest.fixture
+def free_bits(monkeypatch):
+    """A fourth loss: one function, and its name among the valid ones."""
+
+    def free_bits(output, x):
+        bce = objective.bce(output.logits, x)
+        bits = objective.kl(output.mu, output.logvar).clamp(min=2.0)
+        return {"bce": bce, "bits": bits, "loss": bce + bits}
+
+    monkeypatch.setitem(LOSSES, "free_bits", free_bits)
+    words = (*parameters.RULES["loss"].words, "free_bits")
+    monkeypatch.setitem(parameters.RULES, "loss", parameters.Choice(words))
+
+
+@pytest.mark.usefixtures("free_bits")
+def test_a_fourth_loss_is_trained_shown_and_kept_under_the_names_of_its_terms(
+    dark_and_bright, capsys, monkeypatch
+):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    config = TrainConfig(**{**SMALL, "epochs": 10}, loss="free_bits")
+    result = fit(config, dark_and_bright)
+    assert result.terms() == result.terms("test") == ["bce", "bits", "loss"]
+    assert result.curve("train_loss")[-1] < result.curve("train_loss")[0]
+    assert min(result.curve("train_bits")) >= 2
+    shown = capsys.readouterr().err.splitlines()[-1]
+    last = result.history[-1]
+    for name in ("train_bce", "train_bits", "test_bits", "test_loss"):
+        assert f"{name} {last[name]:.1f}" in shown
+    with pytest.raises(ParameterError, match="beta: expected 1 for the loss 'free_bits'"):
+        TrainConfig(loss="free_bits", beta=2.0)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "says"),
+    [
+        (33, 30, r"batch_size: .* 'beta_tc', got a last one of 1 \(33 images in batches of 16\)"),
+        (40, 1, r"test_images: .* 'beta_tc', got a last one of 1 \(1 images in batches of 1000\)"),
+    ],
+)
+def test_a_batch_of_one_image_is_refused_by_a_loss_that_compares_images(
+    dark_and_bright, train, test, says
+):
+    data, config = dark_and_bright.first(train, test), TrainConfig(**SMALL, loss="beta_tc")
+    with pytest.raises(ParameterError, match=says):
+        fit(config, data)
+    assert len(fit(replace(config, loss="elbo"), data).history) == 2
+    assert len(fit(config, dark_and_bright.first(34, 2)).history) == 2
 
 
 # One fit
@@ -365,6 +536,55 @@ def test_without_beta_the_loss_is_the_bce_and_the_kl_is_free_to_grow(digits):
     assert free.curve("test_kl")[-1] > 3 * bound.curve("test_kl")[-1]
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+def test_test_numbers_are_those_of_the_loss_with_the_configuration_s_settings(
+    loss, dark_and_bright
+):
+    config = TrainConfig(**SMALL, **SETTINGS[loss], binarize="dynamic", seed=4)
+    result = fit(config, dark_and_bright)
+    numbers = evaluate(
+        result.model,
+        dark_and_bright.test_images,
+        loss=new_loss(config, dataset_size=40),
+        seed=4,
+        binarize="dynamic",
+        sample_shape=(5,) if loss == "iwae" else (),
+    )
+    found = {name: result.history[-1][f"test_{name}"] for name in numbers}
+    assert found == pytest.approx(numbers, rel=1e-5)
+
+
+def test_fitted_model_is_in_evaluation_mode(dark_and_bright):
+    result = fit(TrainConfig(**SMALL), dark_and_bright)
+    assert not any(module.training for module in [*result.model.modules(), *result.at(1).modules()])
+
+
+def test_progress_is_shown_only_if_asked_for(dark_and_bright, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    fit(TrainConfig(**SMALL), dark_and_bright, title="a VAE", show_progress=False)
+    assert capsys.readouterr() == ("", "")
+    fit(TrainConfig(**SMALL), dark_and_bright, title="a VAE")
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "a VAE: 2 of 2" in shown.err
+    fit(TrainConfig(**SMALL), dark_and_bright)
+    assert "epochs 1 to 2: 2 of 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd_momentum"])
+def test_a_training_that_goes_on_from_its_state_ends_as_one_that_was_never_stopped(
+    dark_and_bright, optimizer
+):
+    config = TrainConfig(**SMALL, optimizer=optimizer, learning_rate=1e-2)
+    whole, first, second = (config.trainer(dark_and_bright) for _ in range(3))
+    numbers = [whole.epoch(1), whole.epoch(2)]
+    assert first.epoch(1) == numbers[0]
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    assert second.epoch(2) == numbers[1]
+    found, expected = (dict(each.model.state_dict()) for each in (second, whole))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
 def test_training_kl_is_that_of_the_training_images(dark_and_bright):
     result = fit(TrainConfig(**SMALL, learning_rate=1e-8), dark_and_bright)
     q = posterior(result.model, dark_and_bright.train_images)
@@ -401,6 +621,13 @@ def test_weights_are_kept_at_the_snapshot_epochs_and_the_last(dark_and_bright):
     assert sorted(result.weights) == [1, 3, 4]
 
 
+def test_weights_are_kept_at_the_epochs_that_the_course_shows_unless_others_are_named(
+    dark_and_bright,
+):
+    result = fit(TrainConfig(**{**SMALL, "epochs": 31}), dark_and_bright)
+    assert sorted(result.weights) == [1, 2, 5, 10, 15, 20, 30, 31]
+
+
 def test_model_at_an_epoch_is_the_one_that_had_trained_so_long(dark_and_bright):
     result = fit(TrainConfig(**SMALL), dark_and_bright)
     one = fit(TrainConfig(**{**SMALL, "epochs": 1}), dark_and_bright)
@@ -420,3 +647,78 @@ def test_a_gpu_that_is_not_there_is_refused_by_the_field_s_name(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ParameterError, match="device: expected a GPU for 'cuda'"):
         resolve_device("cuda")
+
+
+# Numbers that are no longer finite
+
+
+def test_sums_are_those_of_python_in_double_precision():
+    numbers = (torch.randn(469, 2, generator=torch.Generator().manual_seed(1)) * 1e4).unbind()
+    steps = [{"a": a, "b": b} for a, b in numbers]
+    expected = {"a": 0.0, "b": 0.0}
+    for step in steps:
+        expected = {name: total + step[name].item() for name, total in expected.items()}
+    assert add_up(steps, epoch=1) == expected
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_the_first_number_that_is_not_finite_is_named(value):
+    steps = [{"bce": torch.ones(()), "kl": torch.ones(())} for _ in range(5)]
+    steps[3]["kl"] = torch.tensor(value)
+    steps[4] = dict.fromkeys(("bce", "kl"), torch.tensor(math.nan))
+    with pytest.raises(
+        DivergedError, match=f"epoch 7, step 4 of 5: expected a finite kl, got {value}"
+    ):
+        add_up(steps, epoch=7)
+
+
+class Broken:
+    """A training whose epoch ends with given numbers and weights."""
+
+    def __init__(self, loss, bias):
+        self.loss = loss
+        self.model = nn.Linear(1, 2)
+        with torch.no_grad():
+            self.model.bias.copy_(torch.tensor([0.0, bias]))
+
+    def epoch(self, number):
+        return {"epoch": number, "loss": self.loss}
+
+
+def test_numbers_and_weights_that_are_not_finite_are_refused_by_name():
+    assert checked_epoch(Broken(1.0, 1.0), 2) == {"epoch": 2, "loss": 1.0}
+    with pytest.raises(DivergedError, match=r"epoch 2: expected a finite loss, got inf"):
+        checked_epoch(Broken(math.inf, 1.0), 2)
+    with pytest.raises(DivergedError, match=r"epoch 2, after.*weights, got bias with 1 that are"):
+        checked_epoch(Broken(1.0, math.nan), 2)
+
+
+STEEP = TrainConfig(**SMALL, optimizer="sgd", learning_rate=10.0)
+
+
+def test_a_diverging_vae_stops_with_epoch_step_and_term_and_what_to_do(digits):
+    with pytest.raises(
+        DivergedError,
+        match=r"epoch \d, step \d+ of 16: expected a finite (bce|kl|loss), .*learning_rate",
+    ):
+        fit(STEEP, digits.first(256, 64))
+
+
+@pytest.mark.parametrize("kind", ["VAE", "GAN"])
+def test_weights_that_break_in_the_last_step_stop_the_training(kind, digits, monkeypatch):
+    module, config = {
+        "VAE": (training, TrainConfig(**SMALL)),
+        "GAN": (adversarial, GANConfig(**SMALL)),
+    }[kind]
+    real = module.train_epoch
+
+    def poisoned(model, *arguments, **named):
+        numbers = real(model, *arguments, **named)
+        with torch.no_grad():
+            list(model.parameters())[-1].fill_(math.inf)
+        return numbers
+
+    monkeypatch.setattr(module, "train_epoch", poisoned)
+    monkeypatch.setattr(training, "evaluate", lambda *arguments, **named: {})
+    with pytest.raises(DivergedError, match="epoch 1, after its last step: expected finite weig"):
+        module.fit(config, digits.first(256, 64))

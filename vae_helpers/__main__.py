@@ -1,16 +1,24 @@
-"""The command line: `python -m vae_helpers run | refresh | bands | study | studies | ruler`."""
+"""The command line of the course: `python -m vae_helpers COMMAND`."""
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vae_helpers import course, study_runs
-from vae_helpers.claims import BUILD
-from vae_helpers.files import DamagedFileError, FileNotWrittenError
+from vae_helpers.course import execution, notebooks
 from vae_helpers.parameters import ParameterError
+from vae_helpers.store.code_digest import CodeDigestError
+from vae_helpers.store.files import DamagedFileError, FileNotWrittenError, write_whole
+from vae_helpers.studies import planning, running
+from vae_helpers.studies.planning import Plan
+
+if TYPE_CHECKING:
+    from vae_helpers.data import Digits
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,39 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        if options.command == "run":
-            given = _given(options.parameter)
-            course.run(course.plan(options.notebooks, given, profile=options.profile))
-        elif options.command == "refresh":
-            course.refresh([options.profile] if options.profile else course.PROFILES)
-        elif options.command == "study":
-            plan = study_runs.plan(
-                options.notebook,
-                _grid(options.grid),
-                _given(options.parameter),
-                profile=options.profile,
-                folder=options.output,
-            )
-            return int(_run_studies([plan], options) > 0)
-        elif options.command == "studies":
-            return int(_run_studies(study_runs.committed(options.names), options, publish=True) > 0)
-        elif options.command == "ruler":
-            return _train_ruler()
-        else:
-            problems = course.measure_bands(
-                options.notebooks,
-                profile=options.profile,
-                seeds=options.seeds,
-                threads=options.threads,
-            )
-            print("\n".join(problems), file=sys.stderr)
-            return 1 if problems else 0
-    except ParameterError as error:
+        notebooks.names()  # no command means anything without the course
+        return int(options.do(options) or 0)
+    except (ParameterError, CodeDigestError) as error:
         print(f"refused, nothing was run: {error}", file=sys.stderr)
         return 2
     except (
-        course.NotebookFailedError,
-        study_runs.SchedulerLostError,
+        execution.NotebookFailedError,
+        running.SchedulerLostError,
         DamagedFileError,
         FileNotWrittenError,
     ) as error:
@@ -62,40 +45,103 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on with what is left", file=sys.stderr)
         return 130
-    return 0
 
 
-def _train_ruler() -> int:
+def _run(options: Namespace) -> None:
+    given = _given(options.parameter)
+    execution.run(execution.plan(options.notebooks, given, profile=options.profile))
+
+
+def _refresh(options: Namespace) -> None:
+    execution.refresh([options.profile] if options.profile else notebooks.PROFILES)
+
+
+def _tolerances(options: Namespace) -> int:
+    problems = execution.measure_tolerances(
+        options.notebooks,
+        profile=options.profile,
+        seeds=options.seeds,
+        threads=options.threads,
+    )
+    print("\n".join(problems), file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _study(options: Namespace) -> int:
+    plan = planning.plan(
+        options.notebook,
+        _grid(options.grid),
+        _given(options.parameter),
+        profile=options.profile,
+        folder=options.output,
+    )
+    return _run_studies([plan], options)
+
+
+def _studies(options: Namespace) -> int:
+    return _run_studies(planning.committed(options.names), options, publish=True)
+
+
+def _run_studies(plans: Iterable[Plan], options: Namespace, *, publish: bool = False) -> int:
+    """1 if cells failed."""
+    failed = 0
+    for plan in plans:
+        if options.scheduler is None:  # a worker elsewhere may have a GPU
+            execution.check_devices(cell.execution for cell in plan.cells)
+        failed += running.run(plan, scheduler=options.scheduler, workers=options.workers)
+        if publish:
+            running.publish(plan)
+    if failed:
+        print(f"{failed} cells failed; the same command runs them again", file=sys.stderr)
+    return int(failed > 0)
+
+
+def _recheck(options: Namespace) -> int:
+    from vae_helpers.studies import recheck
+
+    changed = recheck.recheck(options.names, cells=options.cells, workers=options.workers)
+    return int(changed > 0)
+
+
+def _classifier(options: Namespace) -> int:
     """Train the digit classifier again, into build/; 1 if its bytes are not the committed ones."""
-    from vae_helpers import classifier, runs  # torch, which the other commands do without
-    from vae_helpers.data import DataError, load_mnist
+    from vae_helpers import classifier
+    from vae_helpers.store import runs
 
-    try:
-        digits = load_mnist()
-    except DataError as error:
-        print(f"refused, nothing was run: {error}", file=sys.stderr)
-        return 2
-    config = classifier.ClassifierConfig()
-    model, history = classifier.train(config, digits, runs.RUNS, title="the ruler")
-    path = BUILD / classifier.WEIGHTS.name
-    found = classifier.write_weights(model, path)
-    print(f"{path}: {100 * history[-1]['test_accuracy']:.2f} % of the test images read right")
+    title = "the reference classifier"
+    fit = runs.fit(classifier.ClassifierConfig(), _mnist(), title=title)
+    path = notebooks.BUILD / classifier.WEIGHTS.name
+    content = classifier.weights_file(fit.model)
+    write_whole(path, content)
+    found = hashlib.sha256(content).hexdigest()
+    share = 100 * fit.history[-1]["test_accuracy"]
+    print(f"{path}: {share:.2f} % of the test images read right")
     print(f"SHA-256 {found}, committed are {classifier.CHECKSUM}")
     return int(found != classifier.CHECKSUM)
 
 
-def _run_studies(
-    plans: Iterable[study_runs.Plan], options: argparse.Namespace, *, publish: bool = False
-) -> int:
-    """The number of cells that failed."""
-    failed = 0
-    for plan in plans:
-        failed += study_runs.run(plan, scheduler=options.scheduler, workers=options.workers)
-        if publish:
-            study_runs.publish(plan)
-    if failed:
-        print(f"{failed} cells failed; the same command runs them again", file=sys.stderr)
-    return failed
+def _bench(options: Namespace) -> None:
+    from vae_helpers.benchmarks import scaling, speed, thread_effects
+
+    _mnist()
+    if options.what == "scaling":
+        scaling.report(repeats=options.repeats, write=options.write)
+    elif options.what == "thread-effects":
+        thread_effects.report(epochs=options.epochs, write=options.write)
+    elif options.studies:
+        speed.report_studies()
+    else:
+        speed.report(rounds=options.rounds, threads=options.threads, write=options.write)
+
+
+def _mnist() -> Digits:
+    """The images, or a refusal before hours of computing."""
+    from vae_helpers.data import DataError, load_mnist
+
+    try:
+        return load_mnist()
+    except DataError as error:
+        raise ParameterError(str(error)) from error
 
 
 def _given(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -118,24 +164,30 @@ def _grid(words: Sequence[Sequence[str]]) -> dict[str, list[str]]:
     return grid
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m vae_helpers", description=__doc__)
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="python -m vae_helpers", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
     run = commands.add_parser("run", help="execute notebooks into build/")
+    run.set_defaults(do=_run)
     run.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="such as 04_training, or 04")
     _add_parameters(run)
 
     refresh = commands.add_parser("refresh", help="replace the committed outputs by new ones")
-    refresh.add_argument("--profile", choices=course.PROFILES, help="only those; both if none")
+    refresh.set_defaults(do=_refresh)
+    refresh.add_argument("--profile", choices=notebooks.PROFILES, help="only those; both if none")
 
-    bands = commands.add_parser("bands", help="measure report/bands.toml over seeds and threads")
-    bands.add_argument("notebooks", nargs="*", metavar="NOTEBOOK")
-    bands.add_argument("--profile", choices=("full", "smoke"), default="full")
-    bands.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
-    bands.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    tolerances = commands.add_parser(
+        "tolerances", help="measure report/tolerances.toml over seeds and threads"
+    )
+    tolerances.set_defaults(do=_tolerances)
+    tolerances.add_argument("notebooks", nargs="*", metavar="NOTEBOOK")
+    tolerances.add_argument("--profile", choices=notebooks.PROFILES, default="full")
+    tolerances.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    tolerances.add_argument("--threads", type=int, nargs="+", default=[1, 2])
 
     study = commands.add_parser("study", help="execute a notebook over a grid of parameters")
+    study.set_defaults(do=_study)
     study.add_argument("notebook", metavar="NOTEBOOK")
     study.add_argument(
         "-g", dest="grid", nargs="+", metavar=("NAME", "VALUE"), action="append", default=[],
@@ -145,25 +197,58 @@ def _parser() -> argparse.ArgumentParser:
     _add_workers(study)
     study.add_argument("--output", type=Path, metavar="FOLDER", help="for cells and table")
 
-    commands.add_parser("ruler", help="train the classifier again and compare its weights")
+    studies = commands.add_parser("studies", help="those of report/studies.toml, into report/")
+    studies.set_defaults(do=_studies)
+    studies.add_argument("names", nargs="*", metavar="NAME", help="all if none is named")
+    _add_workers(studies)
 
-    several = commands.add_parser("studies", help="those of report/studies.toml, into report/")
-    several.add_argument("names", nargs="*", metavar="NAME", help="all if none is named")
-    _add_workers(several)
+    recheck = commands.add_parser("recheck", help="repeat some cells of stale studies and compare")
+    recheck.set_defaults(do=_recheck)
+    recheck.add_argument("names", nargs="*", metavar="NAME", help="all that are stale if none")
+    recheck.add_argument("--cells", type=int, default=1, help="to repeat of each study")
+    recheck.add_argument("--workers", type=int, default=2, help="cells at a time")
+
+    classifier = commands.add_parser(
+        "classifier", help="train the reference classifier again and compare its weights"
+    )
+    classifier.set_defaults(do=_classifier)
+    _add_bench(commands.add_parser("bench", help="time training, evaluation and sampling"))
     return parser
 
 
-def _add_parameters(command: argparse.ArgumentParser) -> None:
+def _add_bench(bench: ArgumentParser) -> None:
+    bench.set_defaults(do=_bench)
+    bench.add_argument("--rounds", type=_positive, default=5)
+    bench.add_argument("--threads", type=_positive, nargs="+", default=[], help="1 and all if none")
+    bench.add_argument("--studies", action="store_true", help="time a small study instead")
+    bench.add_argument("--write", action="store_true", help="the figures, into report/")
+    others = bench.add_subparsers(dest="what", metavar="WHAT")
+    scaling = others.add_parser("scaling", help="time and memory against the sizes of everything")
+    scaling.add_argument("--repeats", type=_positive, default=3)
+    effects = others.add_parser("thread-effects", help="what the number of threads changes")
+    effects.add_argument("--epochs", type=_positive, default=3)
+    for other in (scaling, effects):
+        other.add_argument("--write", action="store_true", default=argparse.SUPPRESS)
+
+
+def _add_parameters(command: ArgumentParser) -> None:
     command.add_argument(
         "-p", dest="parameter", nargs=2, metavar=("NAME", "VALUE"), action="append", default=[],
         help="set a parameter; may be given several times",
     )  # fmt: skip
-    command.add_argument("--profile", choices=("full", "smoke"), default="full")
+    command.add_argument("--profile", choices=notebooks.PROFILES, default="full")
 
 
-def _add_workers(command: argparse.ArgumentParser) -> None:
+def _add_workers(command: ArgumentParser) -> None:
     command.add_argument("--scheduler", metavar="ADDRESS", help="of dask; a local cluster if none")
     command.add_argument("--workers", type=int, metavar="N", help="local processes; one a core")
+
+
+def _positive(word: str) -> int:
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, got {number}")
+    return number
 
 
 if __name__ == "__main__":

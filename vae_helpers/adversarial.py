@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn, optim
 
-from vae_helpers import kernels, models, objective, parameters, runs, training
-from vae_helpers.checkpoints import StateDict
+from vae_helpers import acceleration, parameters, training
 from vae_helpers.data import Digits, batches
-from vae_helpers.divergence import add_up
 from vae_helpers.models import GAN, Discriminator, Generator
-from vae_helpers.runs import SNAPSHOT_EPOCHS
-from vae_helpers.seeds import generator
-from vae_helpers.training import resolve_device
+from vae_helpers.objective import discriminator_loss, generator_loss
+from vae_helpers.seeds import initial_weights, new_rng
+from vae_helpers.training import (
+    SNAPSHOT_EPOCHS,
+    Fit,
+    StateDict,
+    add_up,
+    refuse_single,
+    resolve_device,
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class GANConfig:
 
     Attributes:
         epochs: full passes over the training images.
-        batch_size: real images a step, and as many generated ones.
+        batch_size: real images per step, and as many generated ones.
         learning_rate: Adam's step size, for both networks.
         beta1: how long Adam's mean of the gradients remembers.
         latent_dim: D.
@@ -40,8 +44,9 @@ class GANConfig:
         dropout: in the discriminator.
         real_label: what the discriminator is asked to say of real images.
         seed: of initial weights, order, noise and dropout alike.
-        dataset: "MNIST" or "FashionMNIST"; for the reader of a run, the images come separately.
+        dataset: a name in `data.DATASETS`; for the reader of a run, the images come separately.
         device: "cpu", "cuda", or "auto": a GPU when there is one.
+        acceleration: "auto", or "off" for PyTorch as it is.
 
     Raises:
         ParameterError: a field has the wrong type or is out of range; the message names it.
@@ -60,11 +65,18 @@ class GANConfig:
     seed: int = 0
     dataset: str = "MNIST"
     device: str = "auto"
+    acceleration: str = "auto"
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = parameters.check(field.name, getattr(self, field.name))
-            object.__setattr__(self, field.name, value)
+        parameters.check_fields(self)
+
+    def shape(self) -> dict[str, Any]:
+        """What shapes an epoch besides images and code."""
+        return training.shape_of(self)
+
+    def trainer(self, data: Digits) -> Trainer:
+        """What trains this configuration on these images, before its first epoch."""
+        return Trainer(self, data)
 
 
 class Optimizers(NamedTuple):
@@ -90,92 +102,36 @@ class Step(NamedTuple):
     d_fake: Tensor
 
 
-@dataclass(frozen=True)
-class Fit(training.Fit):
-    """A trained GAN and how it came about; `curve` and `at` are those of `training.Fit`.
-
-    Attributes:
-        model: the GAN after the last epoch, on the device of the run, in evaluation mode.
-        history: per epoch `epoch`, and the means over images of what `Step` holds. The networks
-            move while they are taken, and dropout is at work.
-        weights: by epoch, the weights of both networks that were kept.
-    """
-
-    model: GAN  # type: ignore[assignment]
-
-
 def fit(
     config: GANConfig,
     data: Digits,
-    run_dir: Path | None = None,
     *,
-    snapshot_epochs: tuple[int, ...] = SNAPSHOT_EPOCHS,
+    snapshot_epochs: Sequence[int] = SNAPSHOT_EPOCHS,
     title: str = "",
     show_progress: bool = True,
-) -> Fit:
-    """Train a GAN, or continue the run that is already there, up to `config.epochs`.
+) -> Fit[GAN]:
+    """Train a GAN in memory. `store.runs.fit` does the same and keeps the epochs on disk.
 
     Args:
         config: what to train.
         data: what to train on; the test images play no part.
-        run_dir, snapshot_epochs, title, show_progress: as in `training.fit`.
+        snapshot_epochs, title, show_progress: as in `training.fit`.
 
     Returns:
-        Both networks, their history, and their weights at the snapshot epochs.
+        Both networks, in evaluation mode, and their weights at the snapshot epochs. The history has
+        per epoch `epoch`, and the means over images of what `Step` holds; the networks move while
+        they are taken, and dropout is at work.
 
     Raises:
-        DataError: as in `training.fit`.
-        ParameterError: the last mini-batch of an epoch would hold one image, of which batch
-            normalisation can make no statistics.
+        DataError, ParameterError: as in `Trainer`.
+        DivergedError: a number or weight is not finite; the message names it.
     """
-    device, data = resolve_device(config.device), data.checked()
-    last = len(data.train_images) % config.batch_size or config.batch_size
-    if config.batch_norm and last == 1:
-        raise parameters.ParameterError(
-            f"batch_size: expected mini-batches of at least 2 images for batch normalisation, got "
-            f"a last one of 1 ({len(data.train_images)} images in batches of {config.batch_size}); "
-            "take another batch_size or another number of training images"
-        )
-    state = _GANRun(config, data.to(device), device)
-    run = runs.continue_run(
-        state,
-        describe(config, data),
+    title = title or f"epochs 1 to {config.epochs}"
+    return training.train(
+        config.trainer(data),
         epochs=config.epochs,
-        run_dir=run_dir,
         snapshot_epochs=snapshot_epochs,
-        title=(title or f"epochs 1 to {config.epochs}") if show_progress else None,
-    )
-    state.model.load_state_dict(run.weights[config.epochs])
-    return Fit(state.model.eval(), run.history, run.weights)
-
-
-def describe(config: GANConfig, data: Digits) -> dict[str, object]:
-    """What shapes the run of this configuration on these images, and its key (`runs.digest`)."""
-    shape = asdict(config)
-    del shape["epochs"], shape["device"]
-    return runs.digest(
-        config=shape,
-        data_checksum=data.checksum,
-        device=resolve_device(config.device),
-        parts=(
-            *kernels.PARTS,
-            models.GAN,
-            models.Generator,
-            models.Discriminator,
-            objective.discriminator_loss,
-            objective.generator_loss,
-            batches,
-            generator,
-            new_model,
-            new_optimizers,
-            discriminator_step,
-            generator_step,
-            frozen,
-            train_step,
-            train_epoch,
-            dropout_seed,
-            _GANRun,
-        ),
+        title=title if show_progress else None,
     )
 
 
@@ -201,7 +157,7 @@ def discriminator_step(
     """
     logits = discriminator(torch.cat([x, fake.detach()]))  # one pass: larger products
     real_logits, fake_logits = logits.chunk(2)
-    loss = objective.discriminator_loss(real_logits, fake_logits, real_label=real_label)
+    loss = discriminator_loss(real_logits, fake_logits, real_label=real_label)
     optimizer.zero_grad()
     loss.mean().backward()
     optimizer.step()
@@ -223,7 +179,7 @@ def generator_step(
         The loss before the step, `[B]`, in nats.
     """
     with frozen(discriminator):
-        loss = objective.generator_loss(discriminator(fake))
+        loss = generator_loss(discriminator(fake))
     optimizer.zero_grad()
     loss.mean().backward()
     optimizer.step()
@@ -244,7 +200,7 @@ def frozen(network: nn.Module) -> Iterator[None]:
 
 
 def train_step(
-    model: GAN, optimizers: Optimizers, x: Tensor, *, noise: torch.Generator, real_label: float
+    model: GAN, optimizers: Optimizers, x: Tensor, *, rng: torch.Generator, real_label: float
 ) -> Step:
     """One step of each network on the same generated images, the discriminator's first.
 
@@ -256,10 +212,11 @@ def train_step(
         model: changed in place, in training mode.
         optimizers: one for each network.
         x: `[B, 784]` in [0, 1].
-        noise: draws z, on the device of `x`.
+        rng: draws z, on the device of `x`.
         real_label: as in `objective.discriminator_loss`.
     """
-    z = torch.randn(len(x), model.generator.latent_dim, generator=noise, device=x.device)
+    shape = (len(x), model.generator.latent_dim)
+    z = torch.randn(shape, generator=rng, dtype=x.dtype, device=x.device)
     fake = model.generator(z)
     d_loss, d_real, d_fake = discriminator_step(
         model.discriminator, optimizers.discriminator, x, fake, real_label=real_label
@@ -270,7 +227,7 @@ def train_step(
 
 def train_epoch(
     model: GAN, optimizers: Optimizers, images: Tensor, *, config: GANConfig, epoch: int
-) -> Step:
+) -> dict[str, float]:
     """One pass over all images in a new order.
 
     Args:
@@ -281,35 +238,35 @@ def train_epoch(
         epoch: the number of this epoch, which chooses order, noise and dropout.
 
     Returns:
-        The means over the N images of what the steps saw, as float64 numbers `[]`.
+        The means over the N images of what the steps saw, by the names in `Step`.
 
     Raises:
         DivergedError: one of them is not finite in some step; the message names it.
     """
     device = images.device
     model.train()
-    noise = generator(config.seed, "noise", epoch=epoch, device=device)
-    order = generator(config.seed, "order", epoch=epoch)
+    noise = new_rng(config.seed, "noise", epoch=epoch, device=device)
+    order = new_rng(config.seed, "order", epoch=epoch)
     sums = []
     with dropout_seed(config.seed, epoch, device):
-        for x in batches(images, batch_size=config.batch_size, generator=order):
-            step = train_step(model, optimizers, x, noise=noise, real_label=config.real_label)
-            sums.append(torch.stack(step).sum(dim=1))  # not means: the last batch is smaller
-    return Step(*(add_up(sums, Step._fields, epoch=epoch) / len(images)).cpu())
+        for x in batches(images, batch_size=config.batch_size, rng=order):
+            step = train_step(model, optimizers, x, rng=noise, real_label=config.real_label)
+            totals = torch.stack(step).sum(dim=1)  # not means: the last batch is smaller
+            sums.append(dict(zip(Step._fields, totals, strict=True)))
+    return {name: total / len(images) for name, total in add_up(sums, epoch=epoch).items()}
 
 
 @contextmanager
 def dropout_seed(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
     """Dropout draws from torch's global generator: seed that for one epoch and give it back."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(generator(seed, "dropout", epoch=epoch).initial_seed())
+        torch.manual_seed(new_rng(seed, "dropout", epoch=epoch).initial_seed())
         yield
 
 
 def new_model(config: GANConfig) -> GAN:
     """The untrained networks of a configuration, on the CPU; the global generator is untouched."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator(config.seed, "initial weights").initial_seed())
+    with initial_weights(config.seed):
         return GAN(
             Generator(
                 config.hidden_dims[::-1],
@@ -331,29 +288,44 @@ def new_optimizers(config: GANConfig, model: GAN) -> Optimizers:
     return Optimizers(adam(model.generator), adam(model.discriminator))
 
 
-class _GANRun:
-    """What `runs.continue_run` needs to know of a GAN."""
+class Trainer:
+    """Trains the GAN of a configuration epoch by epoch (a `training.EpochTrainer`).
 
-    def __init__(self, config: GANConfig, data: Digits, device: torch.device) -> None:
+    Args:
+        config: what to train.
+        data: what to train on.
+
+    Raises:
+        DataError: the images are not float32 in [0, 1], or the like; the message names them.
+        ParameterError: the last mini-batch of an epoch would hold one image, of which batch
+            normalisation can make no statistics.
+    """
+
+    def __init__(self, config: GANConfig, data: Digits) -> None:
+        device, images = resolve_device(config.device), len(data.checked().train_images)
+        if config.batch_norm:
+            refuse_single(images, "batch_size", config.batch_size, why="batch normalisation")
         self.config = config
-        self.data = data
+        self.data = data.to(device)
         self.model = new_model(config).to(device)
         self.optimizers = new_optimizers(config, self.model)
 
     def state_dict(self) -> StateDict:
+        """Weights and optimisers of both networks."""
         optimizers = {name: own.state_dict() for name, own in self.optimizers._asdict().items()}
         return {"model": self.model.state_dict(), "optimizers": optimizers}
 
     def load_state_dict(self, state: StateDict) -> None:
+        """Take over what `state_dict` gave."""
         self.model.load_state_dict(state["model"])
         for name, own in self.optimizers._asdict().items():
             own.load_state_dict(state["optimizers"][name])
 
-    def weights(self) -> StateDict:
-        return self.model.state_dict()
-
     def epoch(self, number: int) -> dict[str, float]:
-        means = train_epoch(
-            self.model, self.optimizers, self.data.train_images, config=self.config, epoch=number
-        )
-        return {"epoch": number, **{name: v.item() for name, v in means._asdict().items()}}
+        """Train epoch `number`."""
+        images = self.data.train_images
+        with acceleration.applied(self.config.acceleration):
+            means = train_epoch(
+                self.model, self.optimizers, images, config=self.config, epoch=number
+            )
+        return {"epoch": number, **means}

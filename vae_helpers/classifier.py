@@ -1,36 +1,34 @@
-"""The ruler: a digit classifier whose features tell how much images look like digits.
+"""The reference classifier: its features tell how much images look like digits.
 
 Distances between sets of images are taken between what this network makes of them, so its weights
 are part of the unit. They are committed, together with their checksum; everybody's figures are on
-one scale as long as they use the same file. `python -m vae_helpers ruler` trains it again.
+one scale as long as they use the same file. `python -m vae_helpers classifier` trains it again.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load, save
 from torch import Tensor, nn, optim
 
-from vae_helpers import PROJECT, parameters, runs
-from vae_helpers.checkpoints import History, StateDict
-from vae_helpers.data import Digits, batches
-from vae_helpers.files import write_whole
-from vae_helpers.kept import kept
-from vae_helpers.seeds import generator
+from vae_helpers import PROJECT, acceleration, parameters, training
+from vae_helpers.data import CLASSES, PIXELS, SIDE, Digits, batches
+from vae_helpers.seeds import initial_weights, new_rng
+from vae_helpers.training import StateDict
 
 WEIGHTS = PROJECT / "data" / "classifier.safetensors"
 CHECKSUM = "9a0157742c6847a7204e6990bfeea37181d0ab8d69d70cea75f0a33cf163ba6d"
-"""SHA-256 of the committed weights: name it wherever a distance on this ruler is published."""
+"""SHA-256 of the committed weights: name it wherever a distance by them is published."""
 
 
-class RulerError(ValueError):
+class ReferenceClassifierError(ValueError):
     """The weights are not the committed ones, so that distances would be on another scale."""
 
 
@@ -60,12 +58,12 @@ class Classifier(nn.Module):
             nn.MaxPool2d(2),  # [B, 32, 7, 7]
             nn.Flatten(),
         )
-        self.to_features = nn.Linear(32 * 7 * 7, 64)
-        self.to_logits = nn.Linear(64, 10)
+        self.to_features = nn.Linear(32 * (SIDE // 4) ** 2, 64)
+        self.to_logits = nn.Linear(64, CLASSES)
 
     def features(self, x: Tensor) -> Tensor:
         """`x` `[B, 784]` in [0, 1] to the 64 activations before the last layer, `[B, 64]`."""
-        return F.relu(self.to_features(self.convolutions(x.reshape(-1, 1, 28, 28))))
+        return F.relu(self.to_features(self.convolutions(x.reshape(-1, 1, SIDE, SIDE))))
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` `[B, 784]` to the logits of the ten digits, `[B, 10]`."""
@@ -73,7 +71,6 @@ class Classifier(nn.Module):
         return logits
 
 
-@kept
 @torch.no_grad()
 def read(images: Tensor, *, model: Classifier | None = None) -> Reading:
     """Features and digits of images, on the device of `images`.
@@ -84,31 +81,31 @@ def read(images: Tensor, *, model: Classifier | None = None) -> Reading:
 
     Raises:
         ValueError: the images have another shape, or values outside [0, 1].
-        RulerError: the committed weights are missing or altered.
+        ReferenceClassifierError: the committed weights are missing or altered.
     """
-    if images.ndim != 2 or images.shape[1] != 784 or not len(images):
-        raise ValueError(f"images: expected [N, 784], got {list(images.shape)}")
+    if images.ndim != 2 or images.shape[1] != PIXELS or not len(images):
+        raise ValueError(f"images: expected [N, {PIXELS}], got {list(images.shape)}")
     if not (images.min() >= 0 and images.max() <= 1):
         raise ValueError(
             f"images: expected values in [0, 1], got {images.min():.3g} to {images.max():.3g}; "
             "if these are a decoder's logits, take their sigmoid"
         )
-    model = (model or ruler()).to(images.device)
+    model = (model or reference()).to(images.device)
     features = torch.cat([model.features(x) for x in images.split(250)])
     return Reading(features, model.to_logits(features).argmax(dim=1))
 
 
 @cache
-def ruler(path: Path = WEIGHTS) -> Classifier:
+def reference(path: Path = WEIGHTS) -> Classifier:
     """The committed classifier, ready to read.
 
     Raises:
-        RulerError: the file is missing, or its bytes are not the committed ones.
+        ReferenceClassifierError: the file is missing, or its bytes are not the committed ones.
     """
     content = path.read_bytes() if path.is_file() else b""
     found = hashlib.sha256(content).hexdigest()
     if found != CHECKSUM:
-        raise RulerError(
+        raise ReferenceClassifierError(
             f"{path}: expected the committed weights with SHA-256 {CHECKSUM[:16]}..., found "
             f"{found[:16] + '...' if path.is_file() else 'no file'}; get them back with "
             f"`git checkout -- {WEIGHTS.relative_to(PROJECT)}`"
@@ -120,7 +117,7 @@ def ruler(path: Path = WEIGHTS) -> Classifier:
 
 @dataclass(frozen=True)
 class ClassifierConfig:
-    """How the ruler was made. The epochs were chosen on 10,000 held-out training images.
+    """How the reference classifier was made; the epochs were chosen on held-out training images.
 
     Attributes:
         epochs: full passes over the training images.
@@ -128,6 +125,8 @@ class ClassifierConfig:
         learning_rate: Adam's step size in the first epoch; it falls by the same amount every epoch
             and would reach zero after the last.
         seed: of initial weights, order and shifts.
+        dataset: for the reader of a run, the images come separately.
+        device, acceleration: as in `TrainConfig`.
 
     Raises:
         ParameterError: a field has the wrong type or is out of range; the message names it.
@@ -137,36 +136,20 @@ class ClassifierConfig:
     batch_size: int = 128
     learning_rate: float = 1e-3
     seed: int = 0
+    dataset: str = "MNIST"
+    device: str = "cpu"
+    acceleration: str = "off"
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = parameters.check(field.name, getattr(self, field.name))
-            object.__setattr__(self, field.name, value)
+        parameters.check_fields(self)
 
+    def shape(self) -> dict[str, Any]:
+        """What shapes an epoch besides images and code; their number shapes the step sizes."""
+        return training.shape_of(self, free=())
 
-def train(
-    config: ClassifierConfig, data: Digits, run_dir: Path | None = None, *, title: str | None = None
-) -> tuple[Classifier, History]:
-    """Train a classifier, or continue the run that is there, as `training.fit` does for a VAE.
-
-    Returns:
-        The model, and per epoch `train_loss` (nats per image) and `test_accuracy` (a share).
-
-    Raises:
-        DataError: as in `training.fit`.
-    """
-    state = _ClassifierRun(config, data.checked())
-    what = runs.digest(
-        config=asdict(config),  # with its epochs, which shape the step sizes
-        data_checksum=data.checksum,
-        device=data.train_images.device,
-        parts=(Classifier, batches, generator, train_epoch, shift, accuracy, _ClassifierRun),
-    )
-    run = runs.continue_run(
-        state, what, epochs=config.epochs, run_dir=run_dir, snapshot_epochs=(), title=title
-    )
-    state.model.load_state_dict(run.weights[config.epochs])
-    return state.model, run.history
+    def trainer(self, data: Digits) -> Trainer:
+        """What trains this configuration on these images, before its first epoch."""
+        return Trainer(self, data)
 
 
 def train_epoch(
@@ -179,12 +162,12 @@ def train_epoch(
 ) -> float:
     """One pass over all training images in a new order; mean cross-entropy in nats per image."""
     n, device = len(data.train_images), data.train_images.device
-    order = generator(config.seed, "order", epoch=epoch)
+    order = new_rng(config.seed, "order", epoch=epoch)
     total = torch.zeros((), dtype=torch.float64, device=device)
     numbers = torch.arange(n, device=device)
-    offsets = generator(config.seed, "shifts", epoch=epoch)
-    for index in batches(numbers, batch_size=config.batch_size, generator=order):
-        x = shift(data.train_images[index], generator=offsets)
+    offsets = new_rng(config.seed, "shifts", epoch=epoch)
+    for index in batches(numbers, batch_size=config.batch_size, rng=order):
+        x = shift(data.train_images[index], rng=offsets)
         loss = F.cross_entropy(model(x), data.train_labels[index])
         optimizer.zero_grad()
         loss.backward()
@@ -193,19 +176,19 @@ def train_epoch(
     return total.item() / n
 
 
-def shift(images: Tensor, *, generator: torch.Generator, reach: int = 2) -> Tensor:
+def shift(images: Tensor, *, rng: torch.Generator, reach: int = 2) -> Tensor:
     """Each image moved by up to `reach` pixels either way, black where nothing was.
 
     A digit stays a digit when it moves, and the classifier learns it from more than 60,000 images.
 
     Args:
         images: `[B, 784]`.
-        generator: on the CPU, draws one shift an image.
+        rng: on the CPU, draws one shift an image.
         reach: the longest shift in pixels, along each axis.
     """
-    start = torch.randint(2 * reach + 1, (2, len(images), 1), generator=generator)
-    rows, columns = (start + torch.arange(28)).to(images.device)  # [B, 28] each
-    padded = F.pad(images.reshape(-1, 28, 28), (reach,) * 4)
+    start = torch.randint(2 * reach + 1, (2, len(images), 1), generator=rng)
+    rows, columns = (start + torch.arange(SIDE)).to(images.device)  # [B, 28] each
+    padded = F.pad(images.reshape(-1, SIDE, SIDE), (reach,) * 4)
     each = torch.arange(len(images), device=images.device)[:, None, None]
     return padded[each, rows[:, :, None], columns[:, None, :]].flatten(1)
 
@@ -215,39 +198,49 @@ def accuracy(model: Classifier, images: Tensor, labels: Tensor) -> float:
     return (read(images, model=model).digits == labels).double().mean().item()
 
 
-def write_weights(model: Classifier, path: Path = WEIGHTS) -> str:
-    """Write a classifier's weights as safetensors and return their SHA-256."""
-    content = save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
-    write_whole(path, content)
-    return hashlib.sha256(content).hexdigest()
+def weights_file(model: Classifier) -> bytes:
+    """A classifier's weights as a safetensors file; `CHECKSUM` is the SHA-256 of such bytes."""
+    return save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
 
 
-class _ClassifierRun:
-    """What `runs.continue_run` needs to know of the classifier."""
+class Trainer:
+    """Trains a classifier epoch by epoch (a `training.EpochTrainer`).
+
+    The history has per epoch `train_loss` (cross-entropy, nats per image) and `test_accuracy` (a
+    share).
+
+    Args:
+        config: what to train.
+        data: what to train and to test on.
+
+    Raises:
+        DataError: the images are not float32 in [0, 1], or the like; the message names them.
+    """
 
     def __init__(self, config: ClassifierConfig, data: Digits) -> None:
+        device = training.resolve_device(config.device)
         self.config = config
-        self.data = data
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(generator(config.seed, "initial weights").initial_seed())
-            self.model = Classifier().to(data.train_images.device)
+        self.data = data.checked().to(device)
+        with initial_weights(config.seed):
+            self.model = Classifier().to(device)
         self.optimizer = optim.Adam(self.model.parameters(), lr=config.learning_rate, fused=True)
 
     def state_dict(self) -> StateDict:
+        """Weights and optimiser."""
         return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: StateDict) -> None:
+        """Take over what `state_dict` gave."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
 
-    def weights(self) -> StateDict:
-        return self.model.state_dict()
-
     def epoch(self, number: int) -> dict[str, float]:
+        """Train epoch `number` and read the test images after it."""
         config, data = self.config, self.data
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * (1 - (number - 1) / config.epochs)
-        loss = train_epoch(self.model, self.optimizer, data, config=config, epoch=number)
+        with acceleration.applied(config.acceleration):
+            loss = train_epoch(self.model, self.optimizer, data, config=config, epoch=number)
         return {
             "epoch": number,
             "train_loss": loss,

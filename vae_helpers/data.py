@@ -1,4 +1,4 @@
-"""MNIST as tensors, in batches.
+"""A data set as tensors, in batches.
 
 The files are read by `torchvision.datasets`; what this module adds is that they are the right
 files (MD5 of the unpacked bytes), that they are unpacked once and safely, and that the whole data
@@ -7,10 +7,11 @@ set then lives in memory as float32 rows of 784 pixels.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral
@@ -22,24 +23,14 @@ from filelock import FileLock
 from torch import Tensor
 
 from vae_helpers import PROJECT
-from vae_helpers.files import write_whole
+from vae_helpers.datasets import DATASETS
 from vae_helpers.parameters import shown
 
-MD5 = {
-    "MNIST": {
-        "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-        "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-        "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-        "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-    },
-    "FashionMNIST": {
-        "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
-        "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
-        "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
-        "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
-    },
-}
-"""MD5 of the unpacked files: compressed copies of the same bytes differ from place to place."""
+SIDE = 28
+"""Pixels per row and rows per image, in every data set."""
+
+PIXELS = SIDE * SIDE
+CLASSES = 10
 
 
 class DataError(ValueError):
@@ -47,7 +38,7 @@ class DataError(ValueError):
 
 
 class UnknownDatasetError(DataError):
-    """The name is not one of the data sets in `MD5`."""
+    """The name is not one of `DATASETS`."""
 
 
 class MissingDataError(DataError):
@@ -55,7 +46,7 @@ class MissingDataError(DataError):
 
 
 class CacheError(DataError):
-    """The packed files cannot be unpacked beside them."""
+    """The packed files cannot be unpacked anywhere."""
 
 
 class AlteredDataError(DataError):
@@ -139,21 +130,18 @@ class Digits:
         return digest.hexdigest()
 
 
-def load_mnist(
+def load(
+    dataset: str = "MNIST",
     data_dir: str | Path | None = None,
     *,
-    dataset: str = "MNIST",
     device: str | torch.device = "cpu",
     download: bool = False,
 ) -> Digits:
-    """Load MNIST, or Fashion-MNIST, through torchvision and check every byte.
-
-    The four files are looked for in `data_dir/<dataset>/raw`, unpacked or as .gz. Packed ones are
-    unpacked once into `data_dir/.unpacked`, which git ignores; the folder itself is left as it was.
+    """Load a data set through torchvision and check every byte.
 
     Args:
-        data_dir: folder that holds `MNIST/raw` or `FashionMNIST/raw`; the project's data/ if None.
-        dataset: "MNIST" or "FashionMNIST".
+        dataset: one of `DATASETS`.
+        data_dir: folder that holds `<dataset>/raw`; the project's data/ if None.
         device: where the tensors live.
         download: let torchvision fetch the files if one is missing. Needs a network.
 
@@ -164,39 +152,60 @@ def load_mnist(
         UnknownDatasetError, MissingDataError, AlteredDataError, CacheError: each says which file,
             what was expected, what was found and how to mend it.
     """
-    if not isinstance(dataset, str) or dataset not in MD5:
+    folder = unpacked(dataset, data_dir, download=download)
+    reader = _reader(dataset)
+    train, test = reader(folder, train=True), reader(folder, train=False)
+    return Digits(
+        _pixels(train.data), train.targets.clone(), _pixels(test.data), test.targets.clone()
+    ).to(device)
+
+
+def load_mnist(data_dir: str | Path | None = None) -> Digits:
+    """MNIST, which comes with the project: `load("MNIST", data_dir)`."""
+    return load("MNIST", data_dir)
+
+
+def unpacked(
+    dataset: str = "MNIST", data_dir: str | Path | None = None, *, download: bool = False
+) -> Path:
+    """A folder in which torchvision finds a data set unpacked, each file with the right MD5.
+
+    The four files are looked for in `data_dir/<dataset>/raw`, unpacked or as .gz. Packed ones are
+    unpacked once into `data_dir/.unpacked`, which git ignores, or into the user's own cache where
+    `data_dir` may not be written to; the folder itself is left as it was.
+
+    Args, Raises: as `load`.
+    """
+    if not isinstance(dataset, str) or dataset not in DATASETS:
         raise UnknownDatasetError(
-            f"dataset: expected one of {', '.join(MD5)}, got {shown(dataset)}"
+            f"dataset: expected one of {', '.join(DATASETS)}, got {shown(dataset)}"
         )
     root = Path(data_dir) if data_dir is not None else PROJECT / "data"
-    from torchvision import datasets  # here, because it takes seconds to import
-
-    reader = getattr(datasets, dataset)
     raw = root / dataset / "raw"
-    missing = [name for name in MD5[dataset] if not _source(raw, name)]
+    missing = [name for name in DATASETS[dataset].md5 if not _source(raw, name)]
     if missing and download:
         try:
-            reader(root, download=True)
+            _reader(dataset)(root, download=True)
         except (OSError, RuntimeError) as error:
             raise MissingDataError(
                 f"{dataset}: {missing[0]} is not in {raw} and could not be downloaded ({error}); "
                 "connect to a network, or copy the four files there"
             ) from error
     elif missing:
-        raise MissingDataError(_explain_missing(root, raw, missing))
-
-    usable = _verified_root(root, dataset)
-    train, test = reader(usable, train=True), reader(usable, train=False)
-    return Digits(
-        _pixels(train.data), train.targets.clone(), _pixels(test.data), test.targets.clone()
-    ).to(device)
+        raise MissingDataError(_explain_missing(root, dataset, missing))
+    sources = {name: _source(raw, name) or raw / name for name in DATASETS[dataset].md5}
+    if any(source.suffix == ".gz" for source in sources.values()):
+        return _cache(root, dataset, sources)
+    for name, source in sources.items():
+        _check(_read(source), source, DATASETS[dataset].md5[name])
+    return root
 
 
 def batches(
     images: Tensor,
     *,
     batch_size: int,
-    generator: torch.Generator,
+    rng: torch.Generator,
     binarize: torch.Generator | None = None,
 ) -> Iterator[Tensor]:
     """Shuffled mini-batches from memory: every image exactly once, the last batch smaller.
@@ -204,31 +213,31 @@ def batches(
     Args:
         images: `[N, 784]`.
         batch_size: images per batch, B; the last batch has `N % B` images if that is not zero.
-        generator: draws the order; two generators in the same state give the same order.
+        rng: draws the order; two generators in the same state give the same order.
         binarize: if given, draws every batch anew as black and white, see `binarize_images`.
 
     Yields:
         `[B, 784]` tensors on the device of `images`.
     """
-    order = torch.randperm(len(images), generator=generator, device=generator.device)
+    order = torch.randperm(len(images), generator=rng, device=rng.device)
     for indices in order.to(images.device).split(batch_size):
         batch = images[indices]
-        yield batch if binarize is None else binarize_images(batch, generator=binarize)
+        yield batch if binarize is None else binarize_images(batch, rng=binarize)
 
 
-def binarize_images(images: Tensor, *, generator: torch.Generator) -> Tensor:
+def binarize_images(images: Tensor, *, rng: torch.Generator) -> Tensor:
     """Draw each pixel as 0 or 1 with its grey level as the probability of a 1.
 
     Called anew at every visit this is dynamic binarisation (Burda et al. 2016, section 5).
 
     Args:
         images: `[B, 784]` grey levels in [0, 1].
-        generator: on the same device as `images`.
+        rng: on the same device as `images`.
 
     Returns:
         `[B, 784]` float32, zeros and ones.
     """
-    return torch.bernoulli(images, generator=generator)
+    return torch.bernoulli(images, generator=rng)
 
 
 def _check_count(name: str, asked: Any, there: int) -> None:
@@ -240,8 +249,8 @@ def _check_count(name: str, asked: Any, there: int) -> None:
 def _check_images(name: str, images: Any) -> None:
     if not isinstance(images, Tensor):
         raise DataError(f"{name}: expected a tensor, got {type(images).__name__}")
-    if images.ndim != 2 or images.shape[1] != 784 or not len(images):
-        raise DataError(f"{name}: expected [N, 784] with N >= 1, got {list(images.shape)}")
+    if images.ndim != 2 or images.shape[1] != PIXELS or not len(images):
+        raise DataError(f"{name}: expected [N, {PIXELS}] with N >= 1, got {list(images.shape)}")
     if images.dtype != torch.float32:
         raise DataError(f"{name}: expected float32 in [0, 1], got {images.dtype}")
     low, high = images.aminmax()
@@ -256,12 +265,18 @@ def _check_labels(name: str, labels: Any, images: int) -> None:
     if not isinstance(labels, Tensor):
         raise DataError(f"{name}: expected a tensor, got {type(labels).__name__}")
     if labels.shape != (images,):
-        raise DataError(f"{name}: expected [{images}], one an image, got {list(labels.shape)}")
-    if labels.dtype != torch.int64 or not (labels.min() >= 0 and labels.max() <= 9):
+        raise DataError(f"{name}: expected [{images}], one per image, got {list(labels.shape)}")
+    if labels.dtype != torch.int64 or not (labels.min() >= 0 and labels.max() < CLASSES):
         raise DataError(
-            f"{name}: expected int64 in 0..9, got {labels.dtype} in "
+            f"{name}: expected int64 in 0..{CLASSES - 1}, got {labels.dtype} in "
             f"{labels.min().item()}..{labels.max().item()}"
         )
+
+
+def _reader(dataset: str) -> Any:
+    import torchvision  # here, because it takes seconds to import
+
+    return getattr(torchvision.datasets, dataset)
 
 
 def _pixels(images: Tensor) -> Tensor:
@@ -276,46 +291,72 @@ def _source(raw: Path, name: str) -> Path | None:
     return None
 
 
-def _verified_root(root: Path, dataset: str) -> Path:
-    """A folder in which torchvision finds the four files unpacked, each with the right MD5."""
-    raw = root / dataset / "raw"
-    sources = {name: found for name in MD5[dataset] if (found := _source(raw, name))}
-    if all(source == raw / name for name, source in sources.items()):
-        for name, source in sources.items():
-            _check(source.read_bytes(), source, MD5[dataset][name])
-        return root
-
-    cache = root / ".unpacked"
-    unpacked = cache / dataset / "raw"
+def _cache(root: Path, dataset: str, sources: dict[str, Path]) -> Path:
+    """The folder that the files were unpacked into: the project's, or else the user's own."""
+    md5 = DATASETS[dataset].md5
     try:
-        unpacked.mkdir(parents=True, exist_ok=True)
-        if not (cache / ".gitignore").exists():
-            (cache / ".gitignore").write_text("*\n")
-        with FileLock(cache / f"{dataset}.lock"):
-            for name, source in sources.items():
-                target, expected = unpacked / name, MD5[dataset][name]
-                if target.is_file() and hashlib.md5(target.read_bytes()).hexdigest() == expected:
-                    continue
-                content = _content(source)
-                _check(content, source, expected)
-                write_whole(target, content)
+        return _unpack(root / ".unpacked", dataset, sources, md5)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise CacheError(
+                f"{root / '.unpacked'}: expected a folder that the files can be unpacked into, "
+                f"but: {error}; remove it, or unpack the four files in {root / dataset / 'raw'} "
+                "yourself"
+            ) from error
+    from platformdirs import user_cache_path  # here, because few need it
+
+    own = user_cache_path("vae-helpers")
+    try:
+        return _unpack(own, dataset, sources, md5)
     except OSError as error:
         raise CacheError(
-            f"{cache}: expected a folder that the files can be unpacked into, but: {error}; remove "
-            f"it, or unpack the four files in {raw} yourself"
+            f"{own}: expected a folder that the files can be unpacked into, because "
+            f"{root / '.unpacked'} may not be written to, but: {error}; copy the project to a "
+            "folder of your own and work there"
         ) from error
+
+
+def _unpack(cache: Path, dataset: str, sources: dict[str, Path], md5: Mapping[str, str]) -> Path:
+    """Unpack what is not there yet, and return `cache`."""
+    targets = {name: cache / dataset / "raw" / name for name in sources}
+    if all(_is(targets[name], md5[name]) for name in sources):  # by whoever: nothing to write
+        return cache
+    (cache / dataset / "raw").mkdir(parents=True, exist_ok=True)
+    if not (cache / ".gitignore").exists():
+        (cache / ".gitignore").write_text("*\n", encoding="utf-8")
+    with FileLock(cache / f"{dataset}.lock"):
+        for name, source in sources.items():
+            if not _is(targets[name], md5[name]):  # a half of a killed process, or damaged
+                content = _content(source)
+                _check(content, source, md5[name])
+                targets[name].write_bytes(content)
     return cache
 
 
-def _content(source: Path) -> bytes:
-    if source.suffix != ".gz":
-        return source.read_bytes()
+def _is(path: Path, md5: str) -> bool:
+    return path.is_file() and hashlib.md5(path.read_bytes()).hexdigest() == md5
+
+
+def _read(source: Path) -> bytes:
     try:
-        return gzip.decompress(source.read_bytes())
+        return source.read_bytes()
+    except OSError as error:
+        raise MissingDataError(
+            f"{source}: expected a file that can be read, but: {error.strerror}; ask its owner "
+            "for the right to read it, or replace it by a fresh copy"
+        ) from error
+
+
+def _content(source: Path) -> bytes:
+    content = _read(source)
+    if source.suffix != ".gz":
+        return content
+    try:
+        return gzip.decompress(content)
     except (EOFError, OSError, zlib.error) as error:
         raise AlteredDataError(
-            f"{source}: expected a whole gzip file, found {source.stat().st_size} bytes that do "
-            f"not unpack ({error}); replace it by a fresh copy"
+            f"{source}: expected a whole gzip file, found {len(content)} bytes that do not unpack "
+            f"({error}); replace it by a fresh copy"
         ) from error
 
 
@@ -328,19 +369,21 @@ def _check(content: bytes, source: Path, expected: str) -> None:
         )
 
 
-def _explain_missing(root: Path, raw: Path, missing: list[str]) -> str:
+def _explain_missing(root: Path, dataset: str, missing: list[str]) -> str:
+    raw, named = root / dataset / "raw", f"{dataset}/raw"
     if not root.is_dir():
         return (
             f"data_dir: expected a folder, but {root} does not exist; give the folder that holds "
-            f"{raw.parent.name}/raw"
+            f"{named}"
         )
+    download = f'call load("{dataset}", download=True) once, which needs a network'
     if not raw.is_dir():
         return (
-            f"data_dir: expected {raw.parent.name}/raw in it, but {raw} does not exist; give the "
-            f"folder above {raw.parent.name}/raw, or call with download=True"
+            f"data_dir: expected {named} in it, but {raw} does not exist; give the folder above "
+            f"{named}, copy the four files of {dataset} to {raw}, or {download}"
         )
     return (
         f"{raw}: expected {missing[0]} or {missing[0]}.gz, found neither"
         + (f" ({len(missing)} of 4 files are missing)" if len(missing) > 1 else "")
-        + "; copy it there, or call with download=True"
+        + f"; copy it there, or {download}"
     )

@@ -13,24 +13,24 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from vae_helpers import objective
+from vae_helpers import acceleration
 from vae_helpers.data import binarize_images
-from vae_helpers.kept import kept
 from vae_helpers.models import VAE
+from vae_helpers.objective import bce
 from vae_helpers.progress import Progress
-from vae_helpers.seeds import generator as seeded
+from vae_helpers.seeds import new_rng
 
 CONVENTIONS = ("grey", "dynamic", "static")
 
 
-def targets(images: Tensor, convention: str, *, generator: torch.Generator) -> Tensor:
+def targets(images: Tensor, convention: str, *, rng: torch.Generator) -> Tensor:
     """Images as a convention wants to have them.
 
     Args:
         images: `[N, 784]` grey levels in [0, 1].
-        convention: "grey" leaves them; "dynamic" draws each pixel anew from `generator`; "static"
+        convention: "grey" leaves them; "dynamic" draws each pixel anew from `rng`; "static"
             draws them once and for all, the same for everybody who has the same images.
-        generator: on the device of `images`, used by "dynamic" only.
+        rng: on the device of `images`, used by "dynamic" only.
 
     Raises:
         ValueError: the convention is none of these, or a value is outside [0, 1].
@@ -42,10 +42,10 @@ def targets(images: Tensor, convention: str, *, generator: torch.Generator) -> T
     if convention == "grey":
         return images
     if convention == "dynamic":
-        return binarize_images(images, generator=generator)
+        return binarize_images(images, rng=rng)
     if convention == "static":
-        fixed = seeded(0, "static binarisation")  # on the CPU: a GPU would draw other numbers
-        return binarize_images(images.cpu(), generator=fixed).to(images.device)
+        fixed = new_rng(0, "static binarisation")  # on the CPU: a GPU would draw other numbers
+        return binarize_images(images.cpu(), rng=fixed).to(images.device)
     raise ValueError(
         f"convention: expected one of {', '.join(CONVENTIONS)}, got {convention!r}; see "
         "evaluation.targets for what they mean"
@@ -68,7 +68,7 @@ def log_weights(model: VAE, x: Tensor, eps: Tensor) -> Tensor:
     """
     mu, logvar = model.encode(x)
     z = mu + torch.exp(0.5 * logvar) * eps  # [K, B, D]
-    log_p_x = -objective.bce(model.decode(z), x)
+    log_p_x = -bce(model.decode(z), x)
     log_p_z = -0.5 * z.square().sum(dim=2)  # without the log(2 pi) D / 2
     log_q_z = -0.5 * (eps.square() + logvar).sum(dim=2)  # that both would have
     return log_p_x + log_p_z - log_q_z
@@ -92,9 +92,10 @@ def log_likelihood(
     images: Tensor,
     *,
     num_samples: int,
-    generator: torch.Generator,
+    rng: torch.Generator,
     image_batch: int = 50,
     sample_batch: int = 20,
+    accelerate: str = "auto",
     title: str | None = None,
 ) -> Tensor:
     """The importance-weighted bound log (1/K) sum_k w_k <= log p(x) in expectation, per image.
@@ -107,8 +108,9 @@ def log_likelihood(
         model: left as it is.
         images: `[B, 784]` in [0, 1], under one convention (`targets`).
         num_samples: K, exactly so many draws of z for each image.
-        generator: on the CPU; one seed an image is drawn from it, whatever the batches.
+        rng: on the CPU; one seed an image is drawn from it, whatever the batches.
         image_batch, sample_batch: images and draws decoded at one time; they bound the memory.
+        accelerate: "auto", or "off" for PyTorch as it is (`acceleration.applied`).
         title: of the line that shows the progress; none if None.
 
     Returns:
@@ -121,23 +123,24 @@ def log_likelihood(
         model,
         images,
         num_samples=num_samples,
-        generator=generator,
+        rng=rng,
         image_batch=image_batch,
         sample_batch=sample_batch,
+        accelerate=accelerate,
         title=title,
     ).value
 
 
-@kept
 @torch.no_grad()
 def log_likelihood_and_error(
     model: VAE,
     images: Tensor,
     *,
     num_samples: int,
-    generator: torch.Generator,
+    rng: torch.Generator,
     image_batch: int = 50,
     sample_batch: int = 20,
+    accelerate: str = "auto",
     title: str | None = None,
 ) -> LogLikelihood:
     """The value of `log_likelihood` and its Monte-Carlo standard error, `[B]` each.
@@ -154,10 +157,11 @@ def log_likelihood_and_error(
     }.items():
         if number < 1:
             raise ValueError(f"{name}: expected at least 1, got {number}")
-    seeds = torch.randint(2**53, (len(images),), generator=generator).tolist()
+    seeds = torch.randint(2**53, (len(images),), generator=rng).tolist()
     own = torch.Generator()
     sums, sums_of_squares = [], []
-    with Progress(title, total=math.ceil(len(images) / image_batch)) as progress:
+    batches = math.ceil(len(images) / image_batch)
+    with Progress(title, total=batches) as progress, acceleration.applied(accelerate):
         for first in range(0, len(images), image_batch):
             x = images[first : first + image_batch]
             noise = [
@@ -230,7 +234,6 @@ def aggregate_moments(q: Posteriors) -> tuple[Tensor, Tensor]:
     return q.mu.mean(dim=0), covariance + torch.diag(q.logvar.exp().mean(dim=0))
 
 
-@kept
 def energy_distance(a: Tensor, b: Tensor) -> float:
     """How unlike two samples are: 2 E|a - b| - E|a - a'| - E|b - b'| (Székely & Rizzo 2013).
 

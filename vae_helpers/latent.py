@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from vae_helpers.evaluation import Posteriors
-from vae_helpers.kept import kept
 
 CHUNK = 500
 
@@ -94,7 +93,6 @@ class Split(NamedTuple):
     surplus_below: float
 
 
-@kept
 def split(z: Tensor, q: Posteriors) -> Split:
     """The split of the rate, by Monte Carlo with one code an image.
 
@@ -120,7 +118,6 @@ def split(z: Tensor, q: Posteriors) -> Split:
     )
 
 
-@kept
 def surplus_per_dimension(q: Posteriors, *, points: int = 1_001) -> Tensor:
     """KL(q(z_d) || p(z_d)) of each dimension by itself, by the trapezoid rule, in nats: `[D]`."""
     found = []
@@ -133,7 +130,6 @@ def surplus_per_dimension(q: Posteriors, *, points: int = 1_001) -> Tensor:
     return torch.stack(found)
 
 
-@kept
 def neighbour_accuracy(
     train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor, *, k: int = 5
 ) -> float:
@@ -142,7 +138,6 @@ def neighbour_accuracy(
     return float(fitted.score(test.numpy(), test_labels.numpy()))
 
 
-@kept
 def linear_accuracy(
     train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor
 ) -> float:

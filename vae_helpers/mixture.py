@@ -12,8 +12,6 @@ from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from vae_helpers.kept import kept
-
 
 class Mixture(NamedTuple):
     """K normals in D dimensions, in float64.
@@ -31,7 +29,6 @@ class Mixture(NamedTuple):
     precisions_cholesky: Tensor
 
 
-@kept
 def fit(codes: Tensor, *, components: int, seed: int = 0) -> Mixture:
     """A mixture of normals with full covariances, fitted by expectation maximisation.
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vae_helpers.kernels import Dropout, Linear
+from vae_helpers.data import PIXELS
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
@@ -22,6 +22,8 @@ class VAEOutput(NamedTuple):
         mu: `[B, D]`, mean of the approximate posterior q(z|x).
         logvar: `[B, D]`, log of its variance.
         z: `[B, D]`, the sample that was decoded.
+
+    With K samples of z per image, `logits` are `[K, B, 784]` and `z` is `[K, B, D]`.
     """
 
     logits: Tensor
@@ -48,7 +50,7 @@ class VAE(nn.Module):
         self,
         hidden_dims: Sequence[int] = (400, 200),
         latent_dim: int = 20,
-        input_dim: int = 784,
+        input_dim: int = PIXELS,
         activation: str = "relu",
     ) -> None:
         super().__init__()
@@ -56,10 +58,10 @@ class VAE(nn.Module):
         down = [input_dim, *hidden_dims]
         up = [latent_dim, *reversed(hidden_dims)]
         self.encoder = hidden_layers(down, ACTIVATIONS[activation])
-        self.to_mu = Linear(down[-1], latent_dim)
-        self.to_logvar = Linear(down[-1], latent_dim)
+        self.to_mu = nn.Linear(down[-1], latent_dim)
+        self.to_logvar = nn.Linear(down[-1], latent_dim)
         self.decoder = hidden_layers(up, ACTIVATIONS[activation])
-        self.to_logits = Linear(up[-1], input_dim)
+        self.to_logits = nn.Linear(up[-1], input_dim)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`x` `[B, 784]` to `mu` and `logvar`, `[B, D]` each, of q(z|x)."""
@@ -87,22 +89,22 @@ class VAE(nn.Module):
         return logits
 
     def forward(self, x: Tensor, eps: Tensor | None = None) -> VAEOutput:
-        """Encode, sample, decode: `x` `[B, 784]`, `eps` `[B, D]` as in `reparameterize`."""
+        """Encode, sample, decode: `x` `[B, 784]`, `eps` `[B, D]`, or `[K, B, D]` for K samples."""
         mu, logvar = self.encode(x)
         z = self.reparameterize(mu, logvar, eps)
         return VAEOutput(self.decode(z), mu, logvar, z)
 
     @torch.no_grad()
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, n: int, rng: torch.Generator | None = None) -> Tensor:
         """`n` images `[n, 784]` in [0, 1]: Bernoulli means decoded from z drawn from N(0, I).
 
         Args:
             n: how many.
-            generator: draws z, on its own device, so that the same noise can be used again.
+            rng: draws z, on its own device, so that the same noise can be used again.
         """
         weight = self.to_logits.weight
-        drawn_on = weight.device if generator is None else generator.device
-        z = torch.randn(n, self.latent_dim, generator=generator, device=drawn_on)
+        drawn_on = weight.device if rng is None else rng.device
+        z = torch.randn(n, self.latent_dim, generator=rng, device=drawn_on)
         return torch.sigmoid(self.decode(z.to(weight.device)))
 
 
@@ -110,7 +112,7 @@ def hidden_layers(widths: Sequence[int], activation: type[nn.Module]) -> nn.Sequ
     """Linear layers from each width to the next, each followed by the activation."""
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(widths):
-        layers += [Linear(fan_in, fan_out), activation()]
+        layers += [nn.Linear(fan_in, fan_out), activation()]
     return nn.Sequential(*layers)
 
 
@@ -129,7 +131,7 @@ class Generator(nn.Module):
         self,
         hidden_dims: Sequence[int] = (200, 400),
         latent_dim: int = 20,
-        output_dim: int = 784,
+        output_dim: int = PIXELS,
         *,
         batch_norm: bool = True,
         slope: float = 0.2,
@@ -138,11 +140,11 @@ class Generator(nn.Module):
         self.latent_dim = latent_dim
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise([latent_dim, *hidden_dims]):
-            layers += [Linear(fan_in, fan_out)]
+            layers += [nn.Linear(fan_in, fan_out)]
             layers += [nn.BatchNorm1d(fan_out)] if batch_norm else []
             layers += [nn.LeakyReLU(slope)]
         self.hidden = nn.Sequential(*layers)
-        self.to_logits = Linear([latent_dim, *hidden_dims][-1], output_dim)
+        self.to_logits = nn.Linear([latent_dim, *hidden_dims][-1], output_dim)
 
     def forward(self, z: Tensor) -> Tensor:
         """`z` `[B, D]` to images `[B, 784]` in (0, 1), which is what the discriminator looks at."""
@@ -162,7 +164,7 @@ class Discriminator(nn.Module):
     def __init__(
         self,
         hidden_dims: Sequence[int] = (400, 200),
-        input_dim: int = 784,
+        input_dim: int = PIXELS,
         *,
         dropout: float = 0.0,
         slope: float = 0.2,
@@ -170,9 +172,9 @@ class Discriminator(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise([input_dim, *hidden_dims]):
-            layers += [Linear(fan_in, fan_out), nn.LeakyReLU(slope), Dropout(dropout)]
+            layers += [nn.Linear(fan_in, fan_out), nn.LeakyReLU(slope), nn.Dropout(dropout)]
         self.hidden = nn.Sequential(*layers)
-        self.to_logit = Linear([input_dim, *hidden_dims][-1], 1)
+        self.to_logit = nn.Linear([input_dim, *hidden_dims][-1], 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` `[B, 784]` to logits `[B]`; `sigmoid(logit)` is D(x), the belief that x is real."""
@@ -189,7 +191,7 @@ class GAN(nn.Module):
         self.discriminator = discriminator
 
     @torch.no_grad()
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, n: int, rng: torch.Generator | None = None) -> Tensor:
         """`n` images `[n, 784]` in (0, 1), decoded from z drawn from N(0, I).
 
         The generator works in evaluation mode meanwhile: with the statistics of a mini-batch an
@@ -197,11 +199,11 @@ class GAN(nn.Module):
 
         Args:
             n: how many.
-            generator: draws z, on its own device, so that the same noise can be used again.
+            rng: draws z, on its own device, so that the same noise can be used again.
         """
         weight = self.generator.to_logits.weight
-        drawn_on = weight.device if generator is None else generator.device
-        z = torch.randn(n, self.generator.latent_dim, generator=generator, device=drawn_on)
+        drawn_on = weight.device if rng is None else rng.device
+        z = torch.randn(n, self.generator.latent_dim, generator=rng, device=drawn_on)
         was_training = self.generator.training
         try:
             images: Tensor = self.generator.eval()(z.to(weight.device))

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any
+
+from vae_helpers.datasets import DATASETS
 
 
 class ParameterError(ValueError):
@@ -71,7 +73,10 @@ class Flag:
 
 @dataclass(frozen=True)
 class Several:
-    """One or more numbers, each of them as `each` says."""
+    """One or more numbers, each of them as `each` says.
+
+    A notebook writes a list, as papermill does; a configuration keeps a tuple.
+    """
 
     each: Number
 
@@ -84,10 +89,16 @@ class Several:
 
 Rule = Number | Choice | Flag | Several
 
+TRAIN = max(dataset.train_images for dataset in DATASETS.values())
+TEST = max(dataset.test_images for dataset in DATASETS.values())
+"""The most images that a data set has."""
+
 RULES: Mapping[str, Rule] = {
     "epochs": Number(int, 1, 10_000),
     "batch_size": Number(int, 1, 60_000),
     "learning_rate": Number(float, 1e-8, 10.0),
+    "loss": Choice(("elbo", "iwae", "beta_tc")),
+    "z_samples": Number(int, 1, 1_000),
     "beta": Number(float, 0.0, 1e6),
     "beta1": Number(float, 0.0, 0.9999),
     "batch_norm": Flag(),
@@ -99,16 +110,17 @@ RULES: Mapping[str, Rule] = {
     "activation": Choice(("relu", "tanh", "sigmoid")),
     "optimizer": Choice(("adam", "sgd", "sgd_momentum")),
     "seed": Number(int, 0, 2**31 - 1),
-    "dataset": Choice(("MNIST", "FashionMNIST")),
+    "dataset": Choice(tuple(DATASETS)),
     "binarize": Choice(("none", "dynamic")),
     "compare_epochs": Number(int, 1, 1_000),
     "model": Choice(("vae", "gan")),
     "device": Choice(("auto", "cpu", "cuda")),
-    "train_images": Number(int, 1, 60_000),
-    "held_out_images": Number(int, 0, 59_999),
-    "test_images": Number(int, 1, 10_000),
+    "acceleration": Choice(("auto", "off")),
+    "train_images": Number(int, 1, TRAIN),
+    "held_out_images": Number(int, 0, TRAIN - 1),
+    "test_images": Number(int, 1, TEST),
     "generated_images": Number(int, 10, 10_000),
-    "likelihood_images": Number(int, 1, 10_000),
+    "likelihood_images": Number(int, 1, TEST),
     "num_samples": Number(int, 1, 1_000_000),
     "thorough": Flag(),
     "confidence": Number(float, 0.5, 0.9999),
@@ -125,6 +137,16 @@ def check(name: str, value: Any) -> Any:
     if name not in RULES:
         raise ParameterError(f"unknown parameter {name!r}{suggestion(name, RULES)}")
     return RULES[name].check(name, value)
+
+
+def check_fields(config: Any) -> None:
+    """Check every field of a frozen dataclass, and give it its own type.
+
+    Raises:
+        ParameterError: as in `check`.
+    """
+    for field in fields(config):
+        object.__setattr__(config, field.name, check(field.name, getattr(config, field.name)))
 
 
 def shown(value: Any) -> str:

@@ -17,8 +17,6 @@ from torchmetrics import Metric
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from vae_helpers.kept import kept
-
 CHUNK = 1_000  # rows of a matrix of distances that exist at one time
 
 
@@ -42,7 +40,6 @@ class Quality(NamedTuple):
     coverage: float
 
 
-@kept
 def compare(features: Tensor, reference: Tensor, *, seed: int = 0) -> Quality:
     """All distances of a set of images to a reference set of the same size.
 
@@ -63,7 +60,6 @@ def compare(features: Tensor, reference: Tensor, *, seed: int = 0) -> Quality:
     )
 
 
-@kept
 def frechet_distance(features: Tensor, reference: Tensor) -> float:
     """Squared distance between normals with the two sets' means and covariances.
 
@@ -135,7 +131,6 @@ def precision_recall_density_coverage(
     )
 
 
-@kept
 def nearest(images: Tensor, references: Tensor) -> Tensor:
     """Euclidean distance from each of `[N, F]` to the nearest row of `[M, F]`: `[N]`.
 

@@ -1,4 +1,4 @@
-"""One seed, many independent random generators.
+"""One seed, many independent random number generators.
 
 A run draws random numbers for several purposes: initial weights, the order of the images, noise.
 Each purpose, and each epoch of it, has a generator of its own, so that any of them can be repeated
@@ -9,14 +9,16 @@ the same seed see the same images in the same order.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
 
-def generator(
+def new_rng(
     seed: int, purpose: str, *, epoch: int = 0, device: str | torch.device = "cpu"
 ) -> torch.Generator:
-    """A generator that depends on all arguments, and on nothing else.
+    """A random number generator that depends on all arguments, and on nothing else.
 
     Args:
         seed: the run's seed, >= 0.
@@ -26,3 +28,19 @@ def generator(
     """
     digest = hashlib.sha256(f"{seed}/{purpose}/{epoch}".encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+@contextmanager
+def initial_weights(seed: int) -> Iterator[None]:
+    """Networks that are made in here have the weights of this seed, in float32 on the CPU.
+
+    Torch's global generator and its default type are as before afterwards.
+    """
+    default = torch.get_default_dtype()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(new_rng(seed, "initial weights").initial_seed())
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(default)
