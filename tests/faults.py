@@ -41,10 +41,11 @@ import torch
 import toy_project
 from sudden_end import sudden_end
 
-from vae_helpers import PROJECT, adversarial, runs, training
+from vae_helpers import PROJECT, adversarial, training
 from vae_helpers.adversarial import GANConfig
 from vae_helpers.data import Digits
-from vae_helpers.files import DamagedFileError, FileNotWrittenError, write_whole
+from vae_helpers.store import runs
+from vae_helpers.store.files import DamagedFileError, FileNotWrittenError, write_whole
 from vae_helpers.training import TrainConfig
 
 NUMBERS = PROJECT / "report" / "results" / "measured" / "faults.json"
@@ -52,8 +53,8 @@ EPOCHS = 8
 SNAPSHOTS = (1, 2, 5)
 SHAPE = {"epochs": EPOCHS, "batch_size": 100, "hidden_dims": (16,), "latent_dim": 2}
 KINDS = {
-    "VAE": (training, TrainConfig(device="cpu", **SHAPE), training._VAERun),
-    "GAN": (adversarial, GANConfig(device="cpu", **SHAPE), adversarial._GANRun),
+    "VAE": (TrainConfig(device="cpu", **SHAPE), training.Trainer),
+    "GAN": (GANConfig(device="cpu", **SHAPE), adversarial.Trainer),
 }
 WORKERS = 2
 CELLS = ("-g", "seed", "1", "2", "3")
@@ -165,14 +166,12 @@ def images():
 
 def folder_of(kind, run_dir):
     """The folder of a kind's run."""
-    module, config, _ = KINDS[kind]
-    return run_dir / module.describe(config, images())["key"]
+    return run_dir / runs.describe(KINDS[kind][0], images())["key"]
 
 
 def fit(kind, run_dir):
     """Train, and the digest of what came out: every bit of history and weights counts."""
-    module, config, _ = KINDS[kind]
-    result = module.fit(config, images(), run_dir, snapshot_epochs=SNAPSHOTS)
+    result = runs.fit(KINDS[kind][0], images(), run_dir, snapshot_epochs=SNAPSHOTS)
     digest = hashlib.sha256(json.dumps(result.history).encode())
     everything = {**result.weights, "model": result.model.state_dict()}
     for key, weights in sorted(everything.items(), key=lambda item: str(item[0])):
@@ -185,22 +184,23 @@ def fit(kind, run_dir):
 @contextlib.contextmanager
 def watched(kind, say):
     """Say which epochs are begun, and what is warned of."""
-    state = KINDS[kind][2]
-    epoch = state.epoch
+    trainer = KINDS[kind][1]
+    epoch = trainer.epoch
 
+    @functools.wraps(epoch)  # or it would be another method than that of the file
     def told(self, number):
         say("epoch", number)
         return epoch(self, number)
 
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: say("warned", record.getMessage())
-    logger = logging.getLogger("vae_helpers.checkpoints")
+    logger = logging.getLogger("vae_helpers.store.checkpoints")
     logger.addHandler(handler)
-    state.epoch = told
+    trainer.epoch = told
     try:
         yield
     finally:
-        state.epoch = epoch
+        trainer.epoch = epoch
         logger.removeHandler(handler)
 
 
@@ -336,7 +336,8 @@ def fill_disk(kind, sizes, points, *, seed=0):
             if first.exit == 0 and fault.full:  # at this point nothing is written
                 shutil.rmtree(run_dir)
                 continue
-            words = ("expected to write", "unchanged; free some space", "same command again")
+            remedy = "free some space" if fault.full else "take a folder"
+            words = ("expected to write", f"unchanged; {remedy}", "same command again")
             count.expect(
                 first.exit == 1 and all(part in first.said for part in words),
                 f"ended with {first.exit} and said {first.said!r}",
@@ -357,8 +358,7 @@ def damage_files(kind, places, *, seed=0):
     with tempfile.TemporaryDirectory() as place:
         whole = fit(kind, Path(place) / "whole")
         original = folder_of(kind, Path(place) / "whole")
-        what = json.loads((original / "run.json").read_text())
-        seconds = runs.seconds_per_epoch(what, original.parent)
+        seconds = runs.seconds_per_epoch(KINDS[kind][0], images(), original.parent)
         for path in sorted(original.iterdir()):
             content = path.read_bytes()
             if not content:  # the lock
@@ -374,7 +374,7 @@ def damage_files(kind, places, *, seed=0):
                     _check_damaged(
                         count, kind, run_dir, path.name, f"{how} at {position}", whole=whole
                     )
-                    _check_seconds(count, what, run_dir, seconds, path.name)
+                    _check_seconds(count, kind, run_dir, seconds, path.name)
                     shutil.rmtree(run_dir)
     return count
 
@@ -412,9 +412,9 @@ def _check_damaged(count, kind, run_dir, name, how, *, whole):
     count.expect(all(name in words for words in warned), f"{where}: warned {warned}")
 
 
-def _check_seconds(count, what, run_dir, seconds, name):
+def _check_seconds(count, kind, run_dir, seconds, name):
     try:
-        found = runs.seconds_per_epoch(what, run_dir)
+        found = runs.seconds_per_epoch(KINDS[kind][0], images(), run_dir)
     except DamagedFileError as error:
         count.expect(name == "seconds.json" and name in str(error), f"{name}: {error}")
     else:
@@ -465,7 +465,7 @@ def kill_studies(kills, *, seed=0, chain=5):
     moments, longest = spread(seed), 0.0
     with tempfile.TemporaryDirectory() as place:
         project = toy_project.make(Path(place) / "project")
-        (project / "sitecustomize.py").write_text(SITE)
+        (project / "sitecustomize.py").write_text(SITE, encoding="utf-8")
         shutil.copy(Path(__file__).with_name("sudden_end.py"), project)
         began = time.perf_counter()
         whole = _study(project, Path(place) / "whole")
@@ -607,7 +607,7 @@ def main():
     options = parser.parse_args()
     kills = options.kills or 50
     torch.set_num_threads(1)
-    logging.getLogger("vae_helpers.checkpoints").propagate = False
+    logging.getLogger("vae_helpers.store.checkpoints").propagate = False
     trials = {
         "vae_kills": lambda: kill_trainings("VAE", kills),
         "gan_kills": lambda: kill_trainings("GAN", kills),

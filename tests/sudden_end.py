@@ -1,6 +1,6 @@
 """Ends a process, or fills its disk, at one chosen point of the files that it writes.
 
-`vae_helpers.files.write_whole` is used by everything that writes, and each of its calls has three
+`store.files.write_whole` is used by everything that writes, and each of its calls has three
 points: the content is being written, it is about to be renamed, it has just been renamed. Whatever
 removes a file is one more point.
 """

@@ -2,7 +2,7 @@
 
 import torch
 
-from vae_helpers import checkpoints
+from vae_helpers.store import checkpoints
 
 
 class Counter:

@@ -4,6 +4,7 @@ The trials are those of `faults.py`, fewer of each; it also says what they count
 """
 
 import errno
+import functools
 import hashlib
 import io
 import os
@@ -22,10 +23,13 @@ import toy_project
 from toy_digits import few_digits
 from toy_project import executed, start
 
-from vae_helpers import checkpoints, classifier, runs, study_runs
-from vae_helpers.classifier import RulerError
-from vae_helpers.files import DamagedFileError, FileNotWrittenError, sealed
-from vae_helpers.training import TrainConfig, describe, fit
+from vae_helpers import classifier, training
+from vae_helpers.classifier import ReferenceClassifierError
+from vae_helpers.store import checkpoints, runs
+from vae_helpers.store.files import DamagedFileError, FileNotWrittenError, sealed
+from vae_helpers.store.runs import describe, fit
+from vae_helpers.studies import planning, running
+from vae_helpers.training import TrainConfig
 
 CONFIG = TrainConfig(epochs=4, batch_size=8, hidden_dims=(8,), latent_dim=2, device="cpu")
 KEPT = (1, 2)
@@ -50,7 +54,7 @@ def folder(run_dir):
 
 @pytest.fixture(scope="module")
 def undisturbed():
-    return fit(CONFIG, few_digits(), snapshot_epochs=KEPT)
+    return training.fit(CONFIG, few_digits(), snapshot_epochs=KEPT)
 
 
 def differences(ours, theirs, *, at=(*KEPT, CONFIG.epochs)):
@@ -106,10 +110,10 @@ def test_the_harness_counts_what_is_lost_and_what_is_wrong():
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused_by_name(tmp_path):
-    (tmp_path / "runs").write_text("mine")
+    (tmp_path / "runs").write_text("mine", encoding="utf-8")
     with pytest.raises(FileNotWrittenError, match=r"run_dir: expected a folder.*take another"):
         fit(CONFIG, few_digits(), tmp_path / "runs")
-    assert (tmp_path / "runs").read_text() == "mine"
+    assert (tmp_path / "runs").read_text(encoding="utf-8") == "mine"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -170,11 +174,11 @@ def test_classifier_weights_that_hold_code_are_refused(tmp_path, monkeypatch):
     content = pickle.dumps(Malice(tmp_path / "executed"))
     path = tmp_path / "classifier.safetensors"
     path.write_bytes(content)
-    with pytest.raises(RulerError, match="expected the committed weights"):
-        classifier.ruler(path)
+    with pytest.raises(ReferenceClassifierError, match="expected the committed weights"):
+        classifier.reference(path)
     monkeypatch.setattr(classifier, "CHECKSUM", hashlib.sha256(content).hexdigest())
     with pytest.raises(Exception, match="header"):  # even if its checksum were ours
-        classifier.ruler.__wrapped__(path)
+        classifier.reference.__wrapped__(path)
     assert not (tmp_path / "executed").exists()
 
 
@@ -228,7 +232,8 @@ def test_what_somebody_else_has_put_into_the_folder_is_left_alone(run_dir, folde
 
 def test_damaged_weights_of_the_last_epoch_cost_nothing(run_dir, folder, undisturbed, monkeypatch):
     (folder / "weights-0004.pt").write_bytes(b"")
-    monkeypatch.setattr(faults.training._VAERun, "epoch", lambda *args: pytest.fail("trained"))
+    epoch = functools.wraps(training.Trainer.epoch)(lambda *args: pytest.fail("trained"))
+    monkeypatch.setattr(training.Trainer, "epoch", epoch)
     assert differences(fit(CONFIG, few_digits(), run_dir, snapshot_epochs=KEPT), undisturbed) == []
 
 
@@ -250,7 +255,7 @@ torch.set_num_threads(1)
 from dataclasses import replace
 from test_faults import CONFIG
 from toy_digits import few_digits
-from vae_helpers.training import fit
+from vae_helpers.store.runs import fit
 fit(replace(CONFIG, epochs=10_000), few_digits(), pathlib.Path(sys.argv[2]), snapshot_epochs=(1, 2))
 """
 
@@ -259,7 +264,7 @@ def test_an_interrupted_training_says_what_is_kept_and_goes_on(tmp_path, undistu
     folder = tmp_path / describe(CONFIG, few_digits())["key"]
     tests = os.path.dirname(__file__)
     with subprocess.Popen(
-        [sys.executable, "-c", TRAIN, tests, tmp_path], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", TRAIN, tests, tmp_path], stderr=subprocess.PIPE, encoding="utf-8"
     ) as process:
         until = time.monotonic() + 120
         while not (folder / "checkpoint-0002.pt").exists() and time.monotonic() < until:
@@ -296,12 +301,12 @@ def test_an_interrupted_notebook_says_that_the_same_command_goes_on(project, mon
 
 
 def some_study(tmp_path):
-    plan = study_runs.plan("04", {"seed": [1, 2]}, folder=tmp_path / "study")
+    plan = planning.plan("04", {"seed": [1, 2]}, folder=tmp_path / "study")
     for cell in plan.cells:
         record = {"parameters": cell.values, "status": "finished", "error": None, "values": {}}
         path = plan.folder / "cells" / f"{cell.key}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(sealed({**record, "seconds": 12345.0}))
+        path.write_text(sealed({**record, "seconds": 12345.0}), encoding="utf-8")
     return plan
 
 
@@ -318,10 +323,10 @@ def some_study(tmp_path):
 )
 def test_a_damaged_cell_of_a_study_runs_again_and_is_named(tmp_path, damage, capsys):
     plan = some_study(tmp_path)
-    assert len(study_runs._finished(plan)) == 2
+    assert len(running._finished(plan)) == 2
     path = plan.folder / "cells" / f"{plan.cells[0].key}.json"
-    path.write_bytes(damage(path.read_text()).encode(errors="surrogateescape"))
-    assert list(study_runs._finished(plan)) == [plan.cells[1].key]
+    path.write_bytes(damage(path.read_text(encoding="utf-8")).encode(errors="surrogateescape"))
+    assert list(running._finished(plan)) == [plan.cells[1].key]
     said = capsys.readouterr().err
     assert said.startswith("seed=1: ")
     assert path.name in said
@@ -329,14 +334,14 @@ def test_a_damaged_cell_of_a_study_runs_again_and_is_named(tmp_path, damage, cap
 
 
 def test_times_that_are_damaged_are_an_error_that_says_what_to_do(run_dir, folder):
-    what = describe(CONFIG, few_digits())
     path = folder / "seconds.json"
-    path.write_text(path.read_text()[:-30])
+    path.write_text(path.read_text(encoding="utf-8")[:-30], encoding="utf-8")
     with pytest.raises(DamagedFileError, match=r"seconds\.json: expected .*; the run is as good"):
-        runs.seconds_per_epoch(what, run_dir)
+        runs.seconds_per_epoch(CONFIG, few_digits(), run_dir)
     longer = TrainConfig(**{**vars(CONFIG), "epochs": 5})
     fit(longer, few_digits(), run_dir)
-    assert len(runs.seconds_per_epoch(what, run_dir)) == 1  # those that are known again
+    known = runs.seconds_per_epoch(CONFIG, few_digits(), run_dir)
+    assert len(known) == 1  # that of the epoch that was trained since
     path.unlink()
     with pytest.raises(DamagedFileError, match=r"seconds\.json: expected .*, got none"):
-        runs.seconds_per_epoch(what, run_dir)
+        runs.seconds_per_epoch(CONFIG, few_digits(), run_dir)

@@ -1,26 +1,32 @@
 """Runs that are continued, damaged, killed and locked end with the numbers of one that was not."""
 
-import importlib.util
 import itertools
 import json
 import multiprocessing
+import os
 import shutil
 import struct
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import wraps
 from types import SimpleNamespace
 
 import pytest
 import torch
 from filelock import Timeout
+from torch import nn
 from toy_digits import few_digits
 
-from vae_helpers import PROJECT, checkpoints, objective, runs, training
-from vae_helpers.runs import RunBusyError, code_digest, continue_run, seconds_per_epoch
-from vae_helpers.training import TrainConfig, describe, fit
+from vae_helpers import PROJECT, training
+from vae_helpers.adversarial import GANConfig
+from vae_helpers.classifier import ClassifierConfig
+from vae_helpers.store import checkpoints, code_digest, runs
+from vae_helpers.store.code_digest import CodeDigestError
+from vae_helpers.store.runs import RunBusyError, describe, fit, seconds_per_epoch
+from vae_helpers.training import TrainConfig
 
 WHAT = {"key": "0123456789abcdef", "why": "a run of the tests"}
 CONFIG = TrainConfig(epochs=4, batch_size=8, hidden_dims=(8,), latent_dim=2, device="cpu")
@@ -30,31 +36,58 @@ class Pendulum:
     """The smallest run: one weight, and a momentum that a continued run must not forget."""
 
     def __init__(self):
-        self.weight = torch.zeros(1, dtype=torch.float64)
+        self.model = nn.Module()
+        self.model.register_buffer("weight", torch.zeros(1, dtype=torch.float64))
         self.momentum = torch.ones(1, dtype=torch.float64)
         self.trained = []  # the epochs that were really trained
 
     def state_dict(self):
-        return {"weight": self.weight, "momentum": self.momentum}
+        return {"model": self.model.state_dict(), "momentum": self.momentum}
 
     def load_state_dict(self, state):
-        self.weight, self.momentum = state["weight"], state["momentum"]
-
-    def weights(self):
-        return {"weight": self.weight}
+        self.model.load_state_dict(state["model"])
+        self.momentum = state["momentum"]
 
     def epoch(self, number):
         self.trained.append(number)
-        self.momentum = 0.9 * self.momentum - 0.1 * self.weight + 0.01 * number
-        self.weight = self.weight + self.momentum
-        return {"epoch": number, "loss": self.weight.item()}
+        self.momentum = 0.9 * self.momentum - 0.1 * self.model.weight + 0.01 * number
+        self.model.weight = self.model.weight + self.momentum
+        return {"epoch": number, "loss": self.model.weight.item()}
 
 
-def swing(epochs, run_dir=None, **options):
-    """A new pendulum's run, and the epochs that had to be trained for it."""
-    state = Pendulum()
-    run = continue_run(state, WHAT, epochs=epochs, run_dir=run_dir, **options)
-    return run, state.trained
+class Elsewhere(Pendulum):
+    """The same on a machine where sums come out in another order."""
+
+    def epoch(self, number):
+        self.model.weight = self.model.weight + 1e-9
+        return super().epoch(number)
+
+
+@dataclass(frozen=True)
+class Swing:
+    """A configuration whose run is always the same."""
+
+    epochs: int
+    pendulum: Pendulum
+
+    def trainer(self, data):
+        return self.pendulum
+
+
+@pytest.fixture(autouse=True)
+def _swings_have_a_key(monkeypatch):
+    monkeypatch.setattr(
+        runs, "describe", lambda config, data: WHAT if data is None else describe(config, data)
+    )
+
+
+def swing(epochs, run_dir=None, *, pendulum=None, **options):
+    """A pendulum's run, in memory or on disk, and the epochs that had to be trained for it."""
+    pendulum = pendulum or Pendulum()
+    if run_dir is None:
+        options = {"snapshot_epochs": training.SNAPSHOT_EPOCHS, **options}
+        return training.train(pendulum, epochs=epochs, **options), pendulum.trained
+    return fit(Swing(epochs, pendulum), None, run_dir, **options), pendulum.trained
 
 
 @pytest.fixture
@@ -68,13 +101,11 @@ def trained(monkeypatch):
     numbers = []
     train_epoch = training.train_epoch
 
+    @wraps(train_epoch)  # or it would be another function than that of the file
     def counted(*args, epoch, **kwargs):
         numbers.append(epoch)
         return train_epoch(*args, epoch=epoch, **kwargs)
 
-    counted.__wrapped__ = train_epoch  # its source is that of the function it counts
-    counted.__qualname__ = train_epoch.__qualname__
-    counted.__module__ = train_epoch.__module__
     monkeypatch.setattr(training, "train_epoch", counted)
     return numbers
 
@@ -82,11 +113,15 @@ def trained(monkeypatch):
 # Continuing
 
 
-def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
+def test_a_fit_in_memory_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
-    fit(CONFIG, few_digits())
+    training.fit(CONFIG, few_digits())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_lie_in_the_project_s_folder_unless_another_is_given():
+    assert fit.__defaults__ == (PROJECT / "runs",) == (runs.RUNS,)
 
 
 def test_two_epochs_and_then_four_are_four_at_once(tmp_path, trained):
@@ -96,7 +131,7 @@ def test_two_epochs_and_then_four_are_four_at_once(tmp_path, trained):
     fit(replace(CONFIG, epochs=2), data, tmp_path / "parts")
     parts = fit(CONFIG, data, tmp_path / "parts")
     assert trained == [1, 2, 3, 4]
-    assert parts.history == whole.history == fit(CONFIG, data).history
+    assert parts.history == whole.history == training.fit(CONFIG, data).history
     for epoch in (1, 2, 4):
         ours, theirs = (dict(result.at(epoch).state_dict()) for result in (parts, whole))
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
@@ -140,12 +175,7 @@ def test_weights_asked_for_later_are_those_of_the_same_run(tmp_path):
 
 
 def test_epochs_of_another_machine_are_not_mixed_with_those_that_are_repeated(tmp_path):
-    class Elsewhere(Pendulum):
-        def epoch(self, number):
-            self.weight = self.weight + 1e-9  # as by another order of the sums
-            return super().epoch(number)
-
-    continue_run(Elsewhere(), WHAT, epochs=4, run_dir=tmp_path, snapshot_epochs=())
+    swing(4, tmp_path, pendulum=Elsewhere(), snapshot_epochs=())
     repeated, _ = swing(2, tmp_path, snapshot_epochs=(2,))
     assert repeated.history == swing(2)[0].history
     longer, trained = swing(4, tmp_path, snapshot_epochs=(2,))
@@ -163,9 +193,9 @@ def test_a_checkpoint_with_other_parts_than_ours_is_not_loaded(tmp_path, stored,
         def state_dict(self):
             return super().state_dict() | {"groups": self.groups}
 
-    continue_run(Grouped(stored), WHAT, epochs=2, run_dir=tmp_path)
+    swing(2, tmp_path, pendulum=Grouped(stored))
     state = Grouped(fresh)
-    continue_run(state, WHAT, epochs=2, run_dir=tmp_path)
+    swing(2, tmp_path, pendulum=state)
     assert state.trained == [1, 2]
 
 
@@ -174,7 +204,7 @@ def test_a_checkpoint_with_other_parts_than_ours_is_not_loaded(tmp_path, stored,
     [
         lambda state: state | {"momentum": state["momentum"].float()},
         lambda state: state | {"momentum": torch.ones(2, dtype=torch.float64)},
-        lambda state: {"weight": state["weight"]},
+        lambda state: {"model": state["model"]},
     ],
     ids=["another type", "another shape", "missing"],
 )
@@ -183,7 +213,7 @@ def test_a_checkpoint_whose_parts_do_not_fit_is_not_loaded(tmp_path, changed):
         def state_dict(self):
             return changed(super().state_dict())
 
-    continue_run(Changed(), WHAT, epochs=2, run_dir=tmp_path)
+    swing(2, tmp_path, pendulum=Changed())
     _, trained = swing(2, tmp_path)
     assert trained == [1, 2]
 
@@ -206,40 +236,46 @@ def test_folder_holds_the_newest_two_checkpoints_and_the_kept_weights(tmp_path, 
         "weights-0002.pt",
         "weights-0004.pt",
     ]
-    assert json.loads((folder / "run.json").read_text()) == WHAT
+    assert json.loads((folder / "run.json").read_text(encoding="utf-8")) == WHAT
 
 
 def test_history_on_disk_is_the_history(tmp_path, folder):
     swing(2, tmp_path)
     run, _ = swing(4, tmp_path)
-    assert json.loads((folder / "history.json").read_text()) == run.history
-    (folder / "history.json").write_text("[]")  # as when a kill came between the two files
+    assert json.loads((folder / "history.json").read_text(encoding="utf-8")) == run.history
+    (folder / "history.json").write_text(
+        "[]", encoding="utf-8"
+    )  # as when a kill came between the two files
     assert swing(4, tmp_path)[1] == []
-    assert json.loads((folder / "history.json").read_text()) == run.history
+    assert json.loads((folder / "history.json").read_text(encoding="utf-8")) == run.history
 
 
 def test_seconds_and_dates_are_kept_apart(tmp_path, folder):
     swing(2, tmp_path)
     swing(3, tmp_path)
-    noted = json.loads((folder / "seconds.json").read_text())
+    noted = json.loads((folder / "seconds.json").read_text(encoding="utf-8"))
     assert [epoch["epoch"] for epoch in noted["epochs"]] == [1, 2, 3]
     for epoch in noted["epochs"]:
         assert 0 <= epoch["seconds"] < 60
         assert datetime.fromisoformat(epoch["done"]).utcoffset().total_seconds() == 0
     assert "cores" in noted["machine"]
-    assert seconds_per_epoch(WHAT, tmp_path) == [epoch["seconds"] for epoch in noted["epochs"]]
+    assert seconds_per_epoch(Swing(0, None), None, tmp_path) == [
+        epoch["seconds"] for epoch in noted["epochs"]
+    ]
 
 
 def test_seconds_are_those_of_each_epoch_to_the_millisecond(tmp_path, monkeypatch):
     now = itertools.accumulate(itertools.cycle([5.0, 0.1234]))
     monkeypatch.setattr(runs, "time", SimpleNamespace(perf_counter=lambda: next(now)))
     swing(3, tmp_path)
-    assert seconds_per_epoch(WHAT, tmp_path) == [0.123] * 3
+    assert seconds_per_epoch(Swing(0, None), None, tmp_path) == [0.123] * 3
 
 
 def test_epochs_of_a_curve_are_those_at_which_the_committed_curves_stand():
-    measured = json.loads((PROJECT / "report" / "results" / "05_gan.json").read_text())
-    assert list(runs.CURVE_EPOCHS) == measured["values"]["fcd"]["at"]
+    measured = json.loads(
+        (PROJECT / "report" / "results" / "05_gan.json").read_text(encoding="utf-8")
+    )
+    assert list(training.CURVE_EPOCHS) == measured["values"]["fcd"]["at"]
 
 
 def test_two_runs_of_one_configuration_write_the_same_history(tmp_path):
@@ -298,7 +334,7 @@ def test_damaged_checkpoints_do_not_keep_new_ones_from_being_saved(tmp_path, fol
             return super().epoch(number)
 
     with pytest.raises(KeyboardInterrupt):
-        continue_run(Stopped(), WHAT, epochs=5, run_dir=tmp_path)
+        swing(5, tmp_path, pendulum=Stopped())
     run, trained = swing(5, tmp_path)
     assert trained == [4, 5]
     assert run.history == swing(5)[0].history
@@ -309,7 +345,7 @@ def test_no_flipped_bit_of_a_checkpoint_reaches_the_numbers(tmp_path, folder):
     run, _ = swing(3, tmp_path)
     content = (folder / "checkpoint-0003.pt").read_bytes()
     weight = content.index(struct.pack("<d", run.weights[3]["weight"].item()))
-    for place in (weight, *range(0, len(content), 31)):
+    for place in {weight, *range(0, len(content), 31)}:
         damaged = tmp_path / f"byte {place}" / folder.name
         shutil.copytree(folder, damaged)
         flipped = content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :]
@@ -320,12 +356,7 @@ def test_no_flipped_bit_of_a_checkpoint_reaches_the_numbers(tmp_path, folder):
 
 
 def test_weights_of_epochs_that_are_trained_anew_elsewhere_are_forgotten(tmp_path, folder):
-    class Elsewhere(Pendulum):
-        def epoch(self, number):
-            self.weight = self.weight + 1e-9  # as by another order of the sums
-            return super().epoch(number)
-
-    continue_run(Elsewhere(), WHAT, epochs=4, run_dir=tmp_path, snapshot_epochs=(2,))
+    swing(4, tmp_path, pendulum=Elsewhere(), snapshot_epochs=(2,))
     for path in folder.glob("checkpoint-*.pt"):
         path.write_bytes(b"")
     swing(4, tmp_path, snapshot_epochs=())
@@ -345,7 +376,7 @@ def test_seconds_hold_one_entry_an_epoch_after_damage(tmp_path, folder):
     swing(3, tmp_path)
     (folder / "checkpoint-0003.pt").write_bytes(b"")
     swing(4, tmp_path)
-    noted = json.loads((folder / "seconds.json").read_text())
+    noted = json.loads((folder / "seconds.json").read_text(encoding="utf-8"))
     assert [epoch["epoch"] for epoch in noted["epochs"]] == [1, 2, 3, 4]
 
 
@@ -373,7 +404,7 @@ def test_killed_run_continues_to_the_history_of_an_uninterrupted_one(tmp_path, t
     longer = replace(CONFIG, epochs=done + 2)
     continued = fit(longer, data, tmp_path, snapshot_epochs=(1, 2))
     assert trained == [done + 1, done + 2]
-    assert continued.history == fit(longer, data).history
+    assert continued.history == training.fit(longer, data).history
 
 
 # The key
@@ -422,84 +453,191 @@ def test_key_depends_on_the_number_of_threads(monkeypatch):
     assert len(keys) == 2
 
 
-def test_key_depends_on_the_code_of_the_loss(monkeypatch):
-    def kl(mu, logvar):
-        return 0.5 * (mu.square() + logvar.exp() + 1 - logvar).sum(dim=1)
+KINDS = {
+    "VAE": TrainConfig(device="cpu"),
+    "IWAE": TrainConfig(device="cpu", loss="iwae", z_samples=2),
+    "GAN": GANConfig(device="cpu"),
+    "classifier": ClassifierConfig(),
+}
+EDITS = {
+    "an activation": ("models", '"relu": nn.ReLU', '"relu": nn.Softplus', {"VAE", "IWAE"}),
+    "another activation": ("models", '"tanh": nn.Tanh', '"tanh": nn.Softplus', set()),
+    "a limit": ("acceleration", "SMALL = 64", "SMALL = 65", {*KINDS}),
+    "a batch": ("training", "EVALUATION_BATCH = 1_000", "EVALUATION_BATCH = 500", {"VAE", "IWAE"}),
+    "sums": ("training", "sum(numbers.double()", "sum(numbers", {"VAE", "IWAE", "GAN"}),
+    "progress": ("training", "{value:.1f}", "{value:.2f}", set()),
+    "the loss": ("objective", "return 0.5 * (mu", "return 0.4 * (mu", {"VAE", "IWAE"}),
+    "another loss": ("objective", "- math.log(len(z))", "- len(z)", {"IWAE"}),
+    "a loss of the GAN": ("objective", "F.softplus(-fake)", "F.softplus(fake)", {"GAN"}),
+    "batches": ("data", "split(batch_size)", "split(batch_size + 1)", {*KINDS}),
+    "random numbers": ("seeds", "digest[:7]", "digest[:6]", {*KINDS}),
+    "initial weights": ("seeds", "(torch.float32)", "(torch.float64)", {*KINDS}),
+    "a layer": ("models", "nn.BatchNorm1d(fan_out)", "nn.LayerNorm(fan_out)", {"GAN"}),
+    "a sample": ("models", "torch.exp(0.5 * logvar)", "torch.exp(logvar)", {"VAE", "IWAE"}),
+    "shifts": ("classifier", "randint(2 * reach + 1", "randint(2 * reach", {"classifier"}),
+    "a message": ("training", "expected a finite {names[term]}", "got no {names[term]}", set()),
+    "a docstring": ("objective", "Minus the evidence lower bound", "The bound", set()),
+    "a comment": ("training", "# the only place where images are averaged", "# averaged", set()),
+}
+ADDED = {
+    "a loss": ("objective", '{"elbo": elbo,', '{"elbo": elbo, "mine": mine,'),
+    "an activation": ("models", "nn.Module]] = {", 'nn.Module]] = {"gelu": nn.GELU, '),
+    "a GAN": (
+        "models",
+        "class GAN(nn.Module):",
+        "class Mine(VAE):\n    pass\n\n\nclass GAN(nn.Module):",
+    ),
+    "an error": (
+        "data",
+        "class CacheError",
+        "class MyError(DataError):\n    code = 1\n\n\nclass CacheError",
+    ),
+    "a data set": (
+        "datasets",
+        "for dataset in (\n",
+        'for dataset in (\n        Dataset("Mine", (), {}),\n',
+    ),
+}
 
-    before = describe(CONFIG, few_digits())["key"]
-    kl.__module__, kl.__qualname__ = "vae_helpers.objective", "kl"  # as if edited in its place
-    monkeypatch.setattr(objective, "kl", kl)
-    assert describe(CONFIG, few_digits())["key"] != before
+
+def keys():
+    return {kind: describe(config, few_digits())["key"] for kind, config in KINDS.items()}
 
 
-ORIGINAL = '''
-def area(width, height):
-    """Width times height."""
-    # two lengths
-    return width * height
-'''
+def edit(package, module, old, new):
+    path = package / f"{module}.py"
+    source = path.read_text(encoding="utf-8")
+    assert source.count(old) == 1
+    path.write_text(source.replace(old, new), encoding="utf-8")
+
+
+@pytest.mark.parametrize(("module", "old", "new", "changed"), EDITS.values(), ids=EDITS)
+def test_a_key_depends_on_the_code_that_an_epoch_reaches(package, module, old, new, changed):
+    before = keys()
+    edit(package, module, old, new)
+    assert {kind for kind, key in keys().items() if key != before[kind]} == changed
+
+
+@pytest.mark.parametrize(("module", "old", "new"), ADDED.values(), ids=ADDED)
+def test_a_key_does_not_depend_on_what_is_added_beside_that(package, module, old, new):
+    before = keys()
+    edit(package, module, old, new)
+    assert keys() == before
+
+
+def test_a_key_does_not_depend_on_machinery_and_what_only_shows(package):
+    before = keys()
+    for name in (*code_digest.MACHINERY, *code_digest.SHOWS):
+        for path in [package / f"{name}.py", *(package / name).rglob("*.py")]:
+            path.write_text("SOMETHING = 'else'\n", encoding="utf-8")
+    assert keys() == before
+
+
+def test_a_configuration_that_a_notebook_defines_has_no_key():
+    class Mine(TrainConfig):
+        def trainer(self, data):
+            return Pendulum()
+
+    Mine.__module__, Mine.__qualname__ = "__main__", "Mine"
+    with pytest.raises(
+        CodeDigestError, match=r"got Mine of __main__.*vae_helpers/, or keep nothing"
+    ):
+        fit(Mine(epochs=1, device="cpu"), few_digits())
+
+
+# Code that has changed since it was imported
+
+CHANGED = """
+import json, pathlib, subprocess, sys
+import torch
+sys.path[:0] = sys.argv[1:3]
+torch.set_num_threads(1)
+import vae_helpers
+from toy_digits import few_digits
+from vae_helpers import objective
+from vae_helpers.store import cache, code_digest, runs
+from vae_helpers.training import TrainConfig
+
+CONFIG = TrainConfig(epochs=2, batch_size=8, hidden_dims=(8,), latent_dim=2, device="cpu")
+PROJECT = pathlib.Path(sys.argv[1])
+
+def now():
+    history = runs.fit(CONFIG, few_digits(), show_progress=False).history
+    kl = cache.cached(objective.kl)(torch.ones(3, 2), torch.ones(3, 2)).tolist()
+    kept = [path.parent.name for path in PROJECT.glob("runs/*/run.json")]
+    kept += [path.name for path in PROJECT.glob("build/cache/*/*.pt")]
+    print(json.dumps([history, kl, sorted(kept)]), flush=True)
+
+now()
+if sys.argv[3:]:
+    path = PROJECT / "vae_helpers" / "objective.py"
+    source = path.read_text(encoding="utf-8").replace("0.5 * (mu", "0.4 * (mu")
+    path.write_text(source, encoding="utf-8")
+    now()
+    subprocess.run([sys.executable, __file__, *sys.argv[1:3]], check=True)  # the kernel's restart
+    now()
+    try:
+        code_digest.of_notebook("04_training")
+    except code_digest.SourceChangedError as error:
+        print(json.dumps(str(error)))
+"""
+
+IMPORTED_LATER = """
+import pathlib, sys
+sys.path[:0] = sys.argv[1:3]
+from vae_helpers.store import runs
+from toy_digits import few_digits
+
+assert "vae_helpers.adversarial" not in sys.modules
+path = pathlib.Path(sys.argv[1], "vae_helpers", "adversarial.py")
+path.write_text(path.read_text(encoding="utf-8") + "# edited", encoding="utf-8")
+from vae_helpers.adversarial import GANConfig
+
+config = GANConfig(epochs=1, batch_size=8, hidden_dims=(8,), device="cpu")
+assert len(runs.fit(config, few_digits(), show_progress=False).history) == 1
+assert not runs.RUNS.exists()
+"""
 
 
 @pytest.fixture
-def digest_of(tmp_path, monkeypatch):
-    """The digest of `area` in a module with this source."""
+def elsewhere(tmp_path):
+    """Runs a script with a copy of the package, which may be edited."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(PROJECT / "vae_helpers", tmp_path / "vae_helpers", ignore=ignore)
 
-    def read(source):
-        number = len(list(tmp_path.iterdir()))
-        path = tmp_path / f"module_{number}.py"
-        path.write_text(source)
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, path.stem, module)
-        spec.loader.exec_module(module)
-        return code_digest(module.area)
+    def run(script, *words):
+        (tmp_path / "script.py").write_text(script, encoding="utf-8")
+        tests = str(PROJECT / "tests")
+        return subprocess.run(
+            [sys.executable, str(tmp_path / "script.py"), str(tmp_path), tests, *words],
+            # an edit in the second of the first import would not be seen in compiled files
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            encoding="utf-8",
+            check=True,
+        )
 
-    return read
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("# two lengths", "# a length and another"),
-        ('"""Width times height."""', '"""The area, in square metres."""'),
-        ('    """Width times height."""\n', ""),
-        ("width * height", "(width  *  height)"),
-        ("\ndef", "\n\n\n\ndef"),
-    ],
-    ids=["comment", "docstring", "no docstring", "spacing", "place"],
-)
-def test_code_digest_does_not_see_how_it_is_written(digest_of, old, new):
-    assert ORIGINAL.count(old) == 1
-    assert digest_of(ORIGINAL.replace(old, new)) == digest_of(ORIGINAL)
+    return run
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("width * height", "width + height"),
-        ("width * height", "height * width"),
-        ("width * height", "0.5 * width * height"),
-        ("(width, height)", "(width, height=1)"),
-    ],
-    ids=["operator", "order", "factor", "default"],
-)
-def test_code_digest_sees_what_is_computed(digest_of, old, new):
-    assert ORIGINAL.count(old) == 1
-    assert digest_of(ORIGINAL.replace(old, new)) != digest_of(ORIGINAL)
+def test_what_code_computes_that_has_changed_on_disk_is_neither_kept_nor_loaded(elsewhere):
+    done = elsewhere(CHANGED, "edit")
+    first, edited, restarted, again, message = map(json.loads, done.stdout.splitlines())
+    assert edited == first  # trained in memory: nothing is kept
+    assert restarted[0] != first[0]
+    assert restarted[1] != first[1]
+    assert len(restarted[2]) == 2 * len(first[2]) == 4
+    assert again == [*first[:2], restarted[2]]  # nor is what the new code has kept loaded
+    words = (
+        "vae_helpers/objective.py has changed since this process imported the package, so what it "
+        "computes is neither kept nor loaded: restart the kernel"
+    )
+    assert message == words
+    assert done.stderr.splitlines() == [words] * 4  # twice of the run and twice of the cache
 
 
-def test_code_digest_sees_the_methods_of_a_class(digest_of):
-    shape = '''
-class area:
-    """A shape."""
-
-    def size(self):
-        """Its size."""
-        return 1
-'''
-    for old, new in (("A shape", "Something flat"), ("Its size", "How large it is")):
-        assert digest_of(shape) == digest_of(shape.replace(old, new))
-    assert digest_of(shape) != digest_of(shape.replace("return 1", "return 2"))
+def test_a_module_that_was_edited_before_it_was_imported_has_changed_as_well(elsewhere):
+    assert "adversarial.py has changed since" in elsewhere(IMPORTED_LATER).stderr
 
 
 # Two processes
@@ -526,7 +664,7 @@ def holder(tmp_path, folder):
         [sys.executable, "-c", HOLD, folder / "lock", "0.3", tmp_path / "released"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     )
     assert process.stdout.readline() == "held\n"
     with process:  # closes its input at the end, which lets it go
@@ -539,7 +677,7 @@ def test_second_process_waits_for_the_first_and_says_so(tmp_path, holder, monkey
     holder.stdin.flush()
     run, trained = swing(2, tmp_path)
     assert (tmp_path / "released").exists()
-    words = "training: waiting for another process that trains the same run"
+    words = "epochs 1 to 2: waiting for another process that trains the same run"
     assert words in capsys.readouterr().err
     assert trained == [1, 2]
     assert len(run.history) == 2

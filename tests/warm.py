@@ -11,6 +11,8 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 import faults
 import torch
 
+from vae_helpers import training
+
 torch.set_num_threads(1)
-for kind in faults.KINDS:
-    faults.fit(kind, None)
+for config, _ in faults.KINDS.values():
+    training.train(config.trainer(faults.images()), epochs=1)
