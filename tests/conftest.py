@@ -1,5 +1,6 @@
-"""What the tests share: the real digits, loaded once, and a generator in the same state."""
+"""What the tests share: the real digits, loaded once, and random numbers in the same state."""
 
+import shutil
 from multiprocessing import forkserver
 
 import pytest
@@ -7,8 +8,9 @@ import torch
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from vae_helpers import PROJECT, claims
+from vae_helpers import PROJECT
 from vae_helpers.data import load_mnist
+from vae_helpers.store import code_digest
 
 # the same examples everywhere: nothing is drawn from the clock or from earlier failures
 set_hypothesis_home_dir(PROJECT / ".pytest_cache" / "hypothesis")  # what it knows of Unicode
@@ -30,12 +32,6 @@ def _same_random_numbers():
     torch.manual_seed(0)
 
 
-@pytest.fixture(autouse=True)
-def _nothing_is_kept(monkeypatch):
-    """A measurement is taken in every test, whatever lesson an earlier one has begun."""
-    monkeypatch.setattr(claims, "KEPT", None)
-
-
 @pytest.fixture(autouse=True, scope="module")
 def _no_fork_server_of_another_module():
     """A process has one fork server; the next module's forks must not begin where this one's do."""
@@ -53,3 +49,13 @@ def mnist():
 def digits(mnist):
     """The first 2,000 training and 500 test images of MNIST."""
     return mnist.first(2_000, 500)
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A copy of the package, from whose files digests are made; what is in memory is not asked."""
+    copy = tmp_path / "package"
+    shutil.copytree(PROJECT / "vae_helpers", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(code_digest, "PACKAGE", copy)
+    monkeypatch.setattr(code_digest, "_check_memory", lambda entered: None)
+    return copy

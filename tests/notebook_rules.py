@@ -1,8 +1,8 @@
 """What a committed notebook must be, read from the file alone.
 
-A rule takes an nbformat notebook and returns what is wrong with it, one sentence for each finding;
-an empty list is praise. `RULES` hold for the notebooks of the course, `REFERENCE_RULES` for what
-is kept of their executions in tests/smoke.
+A rule takes an nbformat notebook and returns what is wrong with it, one sentence for each finding.
+`RULES` hold for the notebooks of the course, `REFERENCE_RULES` for what is kept of their executions
+in tests/smoke.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ PICTURE_MOST = 600_000
 """Characters of one output: a PNG of 450 kB, more than a figure at the width of a page needs."""
 TEXT_MOST = 10_000
 """Characters of one text output: about a hundred lines, more than anybody reads."""
+
+MACHINERY = re.compile(r"vae_helpers\.(course|store|studies|mistakes|benchmarks)\b")
+RECORDING = ("check", "record", "measure", "series", "table", "show", "export")
+BOOKKEEPING_MOST = 0.25
+"""The share of the code that is about the course's machinery and not about its subject."""
 
 UNITS = r"(?:(?:n|u|µ|μ|m)?s|min|h|(?:nano|micro|milli)?seconds?|minutes?|hours?|days?)\b"
 TIME = re.compile(rf"\d\s*(?:1?/)?{UNITS}|\bper (?:second|minute|hour)\b|\b\d+:\d\d(?::\d\d)?\b")
@@ -105,7 +110,7 @@ def paths_and_addresses(notebook: Notebook) -> list[str]:
 
 
 def times_not_measured(notebook: Notebook) -> list[str]:
-    """A time stands only in the lines that `lesson.measure` writes, behind a `~`."""
+    """A time stands only in the lines that `results.measure` writes, behind a `~`."""
     return [
         f"{where}: {line!r}"
         for where, text in output_texts(notebook)
@@ -234,6 +239,49 @@ def unstable_ids(notebook: Notebook) -> list[str]:
     return found + [f"{name!r} is the id of {names.count(name)} cells" for name in sorted(twice)]
 
 
+def bookkeeping(notebook: Notebook) -> tuple[int, int]:
+    """Lines of code that are bookkeeping, and lines of code, without the parameters.
+
+    Bookkeeping is what imports the machinery, begins, or records: each such statement with all of
+    its lines. Blank lines and comments are no code.
+    """
+    counted = total = 0
+    for cell in code_cells(notebook):
+        if {"parameters", "injected-parameters"} & set(cell.metadata.get("tags", [])):
+            continue
+        lines = [line.strip() for line in cell.source.splitlines()]
+        code = {i for i, line in enumerate(lines, start=1) if line and not line.startswith("#")}
+        kept = {
+            number
+            for statement in ast.walk(ast.parse(cell.source))
+            if isinstance(statement, ast.stmt) and _is_bookkeeping(statement)
+            for number in range(statement.lineno, statement.end_lineno + 1)
+        }
+        counted, total = counted + len(kept & code), total + len(code)
+    return counted, total
+
+
+def _is_bookkeeping(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Import():
+            return any(MACHINERY.match(alias.name) for alias in statement.names)
+        case ast.ImportFrom():
+            names = [f"{statement.module}.{alias.name}" for alias in statement.names]
+            return any(map(MACHINERY.match, names))
+        case ast.Expr(ast.Call(function)) | ast.Assign(value=ast.Call(function)):
+            name = ast.unparse(function)
+            return name == "begin" or name in {f"results.{verb}" for verb in RECORDING}
+    return False
+
+
+def much_bookkeeping(notebook: Notebook) -> list[str]:
+    """A lesson is about its subject."""
+    counted, total = bookkeeping(notebook)
+    if counted <= BOOKKEEPING_MOST * total:
+        return []
+    return [f"{counted} of {total} lines of code are bookkeeping: more than {BOOKKEEPING_MOST:.0%}"]
+
+
 def _matching(pattern: re.Pattern[str], notebook: Notebook) -> list[str]:
     """Where a pattern occurs in what a person would read in the outputs."""
     return [
@@ -259,4 +307,4 @@ REFERENCE_RULES: tuple[Rule, ...] = (
     noise_in_metadata,
     unstable_ids,
 )
-RULES: tuple[Rule, ...] = (*REFERENCE_RULES, figures_without_words)
+RULES: tuple[Rule, ...] = (*REFERENCE_RULES, figures_without_words, much_bookkeeping)

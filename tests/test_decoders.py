@@ -4,8 +4,9 @@ import pytest
 import torch
 from safetensors.torch import load, save
 from torch import nn
+from torch.nn.functional import leaky_relu, linear
 
-from vae_helpers.decoders import decode, packed, unpacked
+from vae_helpers.course.decoders import packed, unpacked
 from vae_helpers.models import VAE, Generator
 
 ROUNDING = 1e-5
@@ -21,6 +22,14 @@ def used_generator(**settings):
             nn.init.normal_(module.running_mean)
             nn.init.uniform_(module.running_var, 0.2, 3)
     return network
+
+
+def decode(layers, z, *, slope):
+    """`z` `[B, D]` to images `[B, 784]` in [0, 1]: what the page does, in PyTorch."""
+    *hidden, last = layers
+    for layer in hidden:
+        z = leaky_relu(linear(z, *layer), slope)
+    return torch.sigmoid(linear(z, *last))
 
 
 def largest_difference(network, z):

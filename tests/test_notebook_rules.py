@@ -6,6 +6,7 @@ import nbformat
 import notebook_rules as rules
 import pytest
 
+RECORDS = 'results.record("dots", 3)'
 CAPTION = "Figure 1.1. Three dots."
 ALT = "Three dots on a line, the last one higher than the other two."
 
@@ -39,7 +40,7 @@ def good():
             3,
             "report()",
             printed(
-                "loss                         ~99.4 nats, in the band 98.0 to 101.0\n"
+                "loss                         ~99.4 nats, within 98.0 to 101.0\n"
                 "each_epoch                   ~2.9 s for 60,000 images on this machine\n"
                 "gradients of the encoder: 3 in 4 seeds/runs, 97 %; 12 samples, no time/second\n"
             ),
@@ -176,6 +177,7 @@ DEFECTS = [
     (rules.figures_without_words, "no caption", no_caption),
     (rules.figures_without_words, "a caption without number", caption_without_number),
     (rules.figures_without_words, "two captions", captions_differ),
+    (rules.much_bookkeeping, "one line in three", sets(4, source=RECORDS)),
     (rules.too_large, "the file", large_file),
     (rules.too_large, "a picture", large_picture),
     (rules.too_large, "a text", says("9" * (rules.TEXT_MOST + 1))),
@@ -208,6 +210,43 @@ def test_a_defect_is_found_by_the_rule_against_it(rule, defect, good):
     bad = copy.deepcopy(good)
     defect(bad)
     assert rule(bad) != []
+
+
+RECORDED = """
+results.show(
+    figure,  # a comment behind code
+
+    # a comment alone
+    "dots",
+)
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "counted"),
+    [
+        ("from vae_helpers.course.results import begin", 1),
+        ("from vae_helpers.course import (\n    charts,\n)", 3),
+        ("from vae_helpers import figures, store", 1),
+        ("import vae_helpers.studies.tables", 1),
+        ("from vae_helpers import figures", 0),
+        ("from vae_helpers.courses import x", 0),
+        ('results = begin("01_dots", globals())', 1),
+        ("config = results.config(TrainConfig)", 0),
+        ("for name in names:\n    results.check(name, 1.0)\n    results.record(name, 1)", 2),
+        ('results.measure("s", 1.0, unit="s"); results.series("a", {})', 1),
+        ('results.table("a", {})', 1),
+        ('results.export("a", {})', 1),
+        (RECORDED, 4),
+        ("others.check(1)\ncheck(2)\nresults.checks(3)", 0),
+    ],
+)
+def test_bookkeeping_is_imports_of_the_machinery_beginning_and_recording(source, counted):
+    notebook = nbformat.v4.new_notebook(
+        cells=[cell(1, "results = begin('parameters')", tags=["parameters"]), cell(2, source)]
+    )
+    lines = [line for line in source.splitlines() if line.strip() and "alone" not in line]
+    assert rules.bookkeeping(notebook) == (counted, len(lines))
 
 
 def test_every_rule_has_been_shown_a_defect():

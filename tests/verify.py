@@ -5,9 +5,9 @@
     python tests/verify.py --smoke    the course in miniature, against tests/smoke
 
 nbval executes a notebook in a kernel of its own and compares every output, numbers behind a `~`
-aside. It also passes a notebook that has no outputs to compare, and cells that ask to be skipped,
-so what is compared is looked at before and counted afterwards. The exit status is pytest's; 2 if a
-notebook was refused.
+and the space around them aside. It also passes a notebook that has no outputs to compare, and cells
+that ask to be skipped, so what is compared is looked at before and counted afterwards. The exit
+status is pytest's; 2 if a notebook was refused.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from xml.etree import ElementTree
 import nbformat
 import notebook_rules
 
-from vae_helpers import PROJECT, course
-from vae_helpers.claims import NOTEBOOKS
+from vae_helpers import PROJECT
+from vae_helpers.course import execution, sockets
+from vae_helpers.course.notebooks import NOTEBOOKS
 from vae_helpers.parameters import ParameterError
 
 NBVAL = (
@@ -45,7 +46,8 @@ def verify(paths: Sequence[Path], *, workers: int = 0) -> int:
             print(f"refused, nothing was run: {path.name}: {problems[0]}", file=sys.stderr)
             return 2
     side_by_side = ("-n", str(workers), "--dist", "loadfile")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"} if workers > 1 else None
+    threads = {"OMP_NUM_THREADS": "1"} if workers > 1 else {}
+    environment = {**os.environ, **sockets.environment(), **threads}
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", *NBVAL, *side_by_side, f"--junit-xml={report}"]
@@ -68,9 +70,9 @@ def main() -> int:
     )
     parser.add_argument("--smoke", action="store_true", help="tests/smoke, two side by side")
     options = parser.parse_args()
-    folder, workers = (course.REFERENCES, 2) if options.smoke else (NOTEBOOKS, 0)
+    folder, workers = (execution.REFERENCES, 2) if options.smoke else (NOTEBOOKS, 0)
     try:
-        chosen = [execution.notebook for execution in course.plan(options.notebooks)]
+        chosen = [planned.notebook for planned in execution.plan(options.notebooks)]
     except ParameterError as error:
         parser.error(str(error))
     return verify([folder / f"{name}.ipynb" for name in chosen], workers=workers)

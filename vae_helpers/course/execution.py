@@ -1,0 +1,383 @@
+"""The course as a whole: papermill over the notebooks, with profiles and parameters.
+
+Everything that can be refused is refused before the first notebook runs. Executed notebooks,
+results and figures go to build/<profile>/; the committed ones change in one place only, `refresh`.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vae_helpers import PROJECT, parameters
+from vae_helpers.course import kernels, notebooks, sockets, tolerances
+from vae_helpers.course.notebooks import PROFILES, SMOKE
+from vae_helpers.parameters import Flag, Number, ParameterError, Several, shown, suggestion
+from vae_helpers.store.files import ensure_writable, write_whole
+
+PUBLISHED = PROJECT / "report"
+REFERENCES = PROJECT / "tests" / "smoke"
+REFRESH_THREADS = 2
+IOPUB_SECONDS = 120
+"""How long a kernel may take to hand over a cell's output: papermill's 4 are few under load."""
+
+
+class NotebookFailedError(RuntimeError):
+    """A cell raised, the kernel died or a tolerance was missed; the message says where to look."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One notebook with the values that its parameters shall have."""
+
+    notebook: str
+    overrides: Mapping[str, Any]
+    profile: str
+
+    @property
+    def output(self) -> Path:
+        """Where the executed notebook is written."""
+        return notebooks.BUILD / self.profile / "notebooks" / f"{self.notebook}.ipynb"
+
+    @property
+    def results(self) -> Path:
+        """Where it leaves what it found."""
+        return notebooks.BUILD / self.profile / "results" / f"{self.notebook}.json"
+
+
+def plan(
+    asked: Sequence[str] = (), given: Mapping[str, Any] | None = None, *, profile: str = "full"
+) -> list[Execution]:
+    """What would be executed, with everything checked.
+
+    Args:
+        asked: names of notebooks, unambiguous beginnings of names ("04"), or paths; all if empty.
+        given: values by parameter name, as text or as numbers; a notebook takes those it has.
+        profile: "full" or "smoke"; `given` comes on top.
+
+    Raises:
+        ParameterError: an unknown notebook or parameter, a wrong type or a value out of range. The
+            message names the nearest valid one.
+    """
+    if profile not in PROFILES:
+        raise ParameterError(f"profile: expected one of {', '.join(PROFILES)}, got {profile!r}")
+    given = given or {}
+    chosen = [notebooks.find(name) for name in asked] or notebooks.names()
+    known = {notebook: notebooks.defaults(notebook) for notebook in chosen}
+    for name in given:
+        if not any(name in own for own in known.values()):
+            all_names = sorted({other for own in known.values() for other in own})
+            where = chosen[0] if len(chosen) == 1 else "these notebooks"
+            raise ParameterError(f"{where}: no parameter {name!r}{suggestion(name, all_names)}")
+    executions = []
+    for notebook, own in known.items():
+        base = {name: SMOKE[name] for name in own if profile == "smoke" and name in SMOKE}
+        overrides = base | {
+            name: parameters.check(name, _typed(name, value))
+            for name, value in given.items()
+            if name in own
+        }
+        values = {name: parameters.check(name, value) for name, value in (own | overrides).items()}
+        executions.append(Execution(notebook, overrides, notebooks.profile_of(notebook, values)))
+    return executions
+
+
+def run(executions: Iterable[Execution], *, threads: int | None = None) -> None:
+    """Execute notebooks one after the other and stop at the first that fails.
+
+    Args:
+        executions: from `plan`.
+        threads: of every kernel; what the machine has if None.
+
+    Raises:
+        ParameterError: a GPU or a data set is asked for and is not there; nothing was executed.
+        FileNotWrittenError: build/ cannot be written to; nothing was executed.
+        NotebookFailedError: a cell raised, and papermill's notebook is kept with the error marked
+            in it; or the notebook has come to its end and missed a tolerance.
+    """
+    executions = list(executions)
+    check_devices(executions)
+    check_datasets(executions)
+    for execution in executions:
+        ensure_writable(execution.output.parent)
+    with kernels.forked() if len(executions) > 1 else nullcontext():
+        for number, execution in enumerate(executions, start=1):
+            label = f"{number}/{len(executions)} {execution.notebook}"
+            print(f"{label} ({execution.profile}) ...", flush=True)
+            began = time.perf_counter()
+            with _environment(OMP_NUM_THREADS=threads):
+                execute(execution, progress=label if sys.stderr.isatty() else None)
+            if missed := _missed(execution):
+                raise NotebookFailedError(
+                    f"{execution.notebook}: {len(missed)} of its numbers missed their tolerances: "
+                    f"{', '.join(missed)}. README.md says what to do\nThe notebook says which "
+                    f"mistakes they exclude: {_short(execution.output)}"
+                )
+            print(f"{label} done in {time.perf_counter() - began:.0f} s", flush=True)
+
+
+def check_devices(executions: Iterable[Execution]) -> None:
+    """Look for a GPU if one of the executions asks for it by name.
+
+    Raises:
+        ParameterError: there is none.
+    """
+    if any(execution.overrides.get("device") == "cuda" for execution in executions):
+        from vae_helpers.training import resolve_device
+
+        resolve_device("cuda")
+
+
+def check_datasets(executions: Iterable[Execution]) -> None:
+    """Look for the files of the data sets that the executions ask for by name.
+
+    Raises:
+        ParameterError: one is missing or altered; the message says what to do.
+    """
+    asked = {execution.overrides.get("dataset", "MNIST") for execution in executions} - {"MNIST"}
+    if asked:
+        from vae_helpers.data import DataError, unpacked
+
+        try:
+            for dataset in sorted(asked):
+                unpacked(dataset)
+        except DataError as error:
+            raise ParameterError(str(error)) from error
+
+
+def _missed(execution: Execution) -> list[str]:
+    """The numbers of an executed notebook that missed their tolerances, with their values."""
+    if not execution.results.exists():
+        return []
+    values = json.loads(execution.results.read_bytes()).get("values", {})
+    return [
+        f"{name} ({entry['value']:.6g})" if entry["value"] is not None else f"{name} (no number)"
+        for name, entry in values.items()
+        if entry.get("missed")
+    ]
+
+
+def execute(execution: Execution, *, progress: str | None = None) -> None:
+    """Execute one notebook in a fresh kernel, which inherits this process's environment.
+
+    Args:
+        execution: from `plan`.
+        progress: what a bar on stderr says; no bar if None.
+
+    Raises:
+        NotebookFailedError: a cell raised, or the kernel died; papermill's notebook is kept.
+    """
+    import papermill
+    from nbclient.exceptions import CellTimeoutError
+    from papermill.exceptions import PapermillExecutionError
+
+    os.environ.update(sockets.environment())
+    execution.output.parent.mkdir(parents=True, exist_ok=True)
+    kept = f"The notebook up to there: {_short(execution.output)}"
+    try:
+        papermill.execute_notebook(
+            notebooks.NOTEBOOKS / f"{execution.notebook}.ipynb",
+            execution.output,
+            # papermill writes lists into the notebook, tuples it refuses
+            parameters={
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in execution.overrides.items()
+            },
+            cwd=notebooks.NOTEBOOKS,
+            progress_bar={"desc": progress} if progress else False,
+            # an interrupted kernel would print its own traceback over the message of ours
+            extra_arguments=["--log-level=CRITICAL"],
+            iopub_timeout=IOPUB_SECONDS,
+        )
+    except PapermillExecutionError as error:
+        reason = error.evalue.strip() or error.ename
+        raise NotebookFailedError(
+            f"{execution.notebook}: cell {error.exec_count} failed: {error.ename}: {reason}\n"
+            f"{kept}, with the error marked"
+        ) from error
+    except RuntimeError as error:  # also before it has answered for the first time
+        raise NotebookFailedError(
+            f"{execution.notebook}: its kernel died, killed or out of memory\n{kept}"
+        ) from error
+    except CellTimeoutError as error:
+        raise NotebookFailedError(
+            f"{execution.notebook}: its kernel has not said for {IOPUB_SECONDS} s what a cell that "
+            f"was done had printed; the machine has too much to do, run it again\n{kept}"
+        ) from error
+
+
+def refresh(profiles: Sequence[str] = PROFILES) -> None:
+    """Replace what is committed of executions by what new ones give.
+
+    Every notebook runs in a fresh kernel with a fixed number of threads. Nothing is replaced
+    unless all of them have passed.
+
+    Args:
+        profiles: "full" for the notebooks' outputs, results and figures, "smoke" for the
+            references in tests/smoke that `make test` holds the course in miniature against.
+    """
+    executions = {profile: plan(profile=profile) for profile in profiles}
+    run(itertools.chain(*executions.values()), threads=REFRESH_THREADS)
+    if "full" in executions:
+        _publish(executions["full"])
+    if "smoke" in executions:
+        _publish_references(executions["smoke"])
+
+
+def _publish(executions: Sequence[Execution]) -> None:
+    """Put notebooks, results and figures in the place of the committed ones."""
+    for kind in ("results", "figures", "weights"):
+        (PUBLISHED / kind).mkdir(parents=True, exist_ok=True)
+        for old in (PUBLISHED / kind).iterdir():
+            if old.is_file():  # report/results/studies/ is made in hours
+                old.unlink()
+    for execution in executions:
+        _replace(notebooks.NOTEBOOKS, execution, clean_metadata)
+        results = execution.results.read_bytes()
+        write_whole(PUBLISHED / "results" / execution.results.name, results)
+        for kind, file in _files(json.loads(results)):
+            made = notebooks.BUILD / execution.profile / kind / file
+            write_whole(PUBLISHED / kind / file, made.read_bytes())
+
+
+def _files(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The files that belong to a notebook's results: folder and name."""
+    for figure in results["figures"].values():
+        for form in ("file", "vector"):
+            if form in figure:
+                yield "figures", figure[form]
+    for weights in results["weights"].values():
+        yield "weights", weights["file"]
+
+
+def _publish_references(executions: Sequence[Execution]) -> None:
+    """Put smoke references in the place of the committed ones."""
+    REFERENCES.mkdir(parents=True, exist_ok=True)
+    for old in REFERENCES.glob("*.ipynb"):
+        old.unlink()
+    for execution in executions:
+        _replace(REFERENCES, execution, reference)
+
+
+def measure_tolerances(
+    asked: Sequence[str], *, profile: str, seeds: Sequence[int], threads: Sequence[int]
+) -> list[str]:
+    """Execute notebooks over seeds and thread counts and write report/tolerances.toml.
+
+    The seed of the published run should not be among `seeds`: its numbers are then predictions
+    that can fail. Trained runs are reused, so an interrupted call loses little.
+
+    Returns:
+        The sentences of `tolerances.write`: what did not fit.
+
+    Raises:
+        ParameterError: as in `plan`; too few seeds for a tolerance; a seed or a number of threads
+            is given twice, or is none.
+    """
+    least = tolerances.LEAST_SEEDS
+    if len(set(seeds)) < max(len(seeds), least):
+        raise ParameterError(f"seeds: expected at least {least}, each once, got {shown([*seeds])}")
+    if len(set(threads)) < max(len(threads), 1) or min(threads) < 1:
+        raise ParameterError(f"threads: expected at least 1, each once, got {shown([*threads])}")
+    found: dict[str, dict[str, dict[int, list[float]]]] = {}
+    plans = [plan(asked, {"seed": seed}, profile=profile) for seed in seeds]
+    for count in threads:
+        for executions in plans:
+            run(executions, threads=count)
+            for execution in executions:
+                numbers = found.setdefault(execution.notebook, {})
+                values = json.loads(execution.results.read_bytes())["values"]
+                for name, entry in values.items():
+                    if entry["kind"] == "tolerance":
+                        value = math.nan if entry["value"] is None else entry["value"]
+                        numbers.setdefault(name, {}).setdefault(count, []).append(value)
+    return tolerances.write(found, profile)
+
+
+def clean_metadata(notebook: Any) -> Any:
+    """Take out what depends on the execution, and give each figure's alt text to its cell.
+
+    Args:
+        notebook: an nbformat notebook, changed in place.
+    """
+    notebook.metadata = {
+        "kernelspec": notebook.metadata["kernelspec"],
+        "language_info": {"name": "python"},
+    }
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        cell.metadata = {"tags": tags} if tags else {}
+        for output in cell.get("outputs", []):
+            alt = output.get("metadata", {}).get("image/png", {}).get("alt")
+            if alt:
+                cell.metadata["mystnb"] = {"image": {"alt": alt}}
+    return notebook
+
+
+def reference(notebook: Any) -> Any:
+    """What is kept of an execution to compare another one with: code cells without pictures.
+
+    Text is not executed and pictures are not compared, so neither can go wrong in a reference.
+
+    Args:
+        notebook: an executed nbformat notebook, changed in place.
+    """
+    notebook.cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for cell in notebook.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.id = "injected-parameters"  # papermill draws another one every time
+        for output in cell.outputs:
+            output.get("data", {}).pop("image/png", None)
+            output.get("metadata", {}).pop("image/png", None)
+    return clean_metadata(notebook)
+
+
+def _replace(folder: Path, execution: Execution, prepared: Callable[[Any], Any]) -> None:
+    """Write an executed notebook over the one in a folder."""
+    import nbformat
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+
+    executed = nbformat.read(execution.output, as_version=4)
+    # a kernel sends what is printed in pieces that depend on the machine's speed
+    merged, _ = CoalesceStreamsPreprocessor().preprocess(executed, {})
+    nbformat.write(prepared(merged), folder / f"{execution.notebook}.ipynb")
+
+
+def _typed(name: str, value: Any) -> Any:
+    """Text from the command line as the type that the parameter's rule asks for."""
+    rule = parameters.RULES.get(name)
+    if not isinstance(value, str) or rule is None:
+        return value
+    try:
+        if isinstance(rule, Several):
+            return ast.literal_eval(value if value[:1] in "([" else f"[{value}]")
+        if isinstance(rule, Flag):
+            return {"true": True, "false": False}.get(value.lower(), value)
+        return rule.type(value) if isinstance(rule, Number) else value
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return value  # the rule's own check says what was expected
+
+
+@contextmanager
+def _environment(**variables: int | None) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update({name: str(value) for name, value in variables.items() if value is not None})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _short(path: Path) -> Path:
+    return path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path
