@@ -46,57 +46,64 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vae_helpers import PROJECT, mistakes
-from vae_helpers.files import write_whole
-from vae_helpers.mistakes import Mistake
+from vae_helpers import PROJECT
+from vae_helpers.mistakes.catalogue import Mistake, catalogue, copy_project, plant
+from vae_helpers.store.files import write_whole
 
 EQUIVALENT = PROJECT / "tests" / "equivalent.toml"
 RESULTS = PROJECT / "report" / "results" / "measured" / "mutants.json"
 SAMPLE = 120  # mutants of the mechanical sample
 AT_ONCE = 2  # mutants: the cores that every machine of the course has
 TESTS = {
-    "adversarial": ("adversarial", "divergence"),
-    "bands": ("bands", "claims"),
-    "claims": ("claims",),
+    "acceleration": ("acceleration",),
+    "adversarial": ("adversarial", "training"),
     "classifier": ("classifier",),
+    "course/decoders": ("decoders",),
+    "course/results": ("results",),
+    "course/tolerances": ("tolerances", "results"),
     "data": ("data",),
-    "decoders": ("decoders",),
-    "divergence": ("divergence",),
     "evaluation": ("evaluation",),
-    "files": ("files", "runs"),
-    "kernels": ("kernels", "models", "objective"),
-    "checkpoints": ("checkpoints", "runs", "divergence"),
-    "fingerprint": ("fingerprint", "studies"),
-    "kept": ("kept",),
     "latent": ("latent",),
     "mixture": ("mixture",),
     "models": ("models",),
     "objective": ("objective",),
     "parameters": ("parameters", "training", "adversarial"),
-    "runs": ("runs", "divergence"),
     "sample_quality": ("sample_quality",),
     "seeds": ("seeds", "training"),
-    "studies": ("studies",),
-    "training": ("training", "divergence", "runs"),
+    "store/cache": ("cache",),
+    "store/checkpoints": ("checkpoints", "runs"),
+    "store/code_digest": ("code_digest", "tables"),
+    "store/files": ("files", "runs"),
+    "store/runs": ("runs",),
+    "studies/tables": ("tables",),
+    "training": ("training", "runs"),
 }
 """The modules that compute or guard numbers, each with the files of its unit tests."""
 LEFT_OUT = {
-    "__init__": "holds one path",
+    "__init__": "holds one path and the sources as they are",
     "__main__": "the command line",
-    "bench": "measures seconds, which differ from machine to machine",
-    "roofline": "counts for bench, which measures",
-    "textbook": "what bench compares with",
-    "tried": "measures seconds, as bench does",
-    "clinic": "trains copies with mistakes in them, by processes of their own",
-    "confirmation": "executes cells of studies, as study_runs does",
-    "course": "executes notebooks: its tests take minutes, and compute nothing",
-    "drift": "measures how far machines differ, as bench measures how fast they are",
+    "benchmarks/baseline": "what benchmarks/speed compares with",
+    "benchmarks/clock": "measures seconds and megabytes, which differ from machine to machine",
+    "benchmarks/floor": "counts for benchmarks/speed, which measures",
+    "benchmarks/scaling": "measures seconds and megabytes, as the clock does",
+    "benchmarks/speed": "measures seconds, as the clock does",
+    "benchmarks/thread_effects": "measures how far machines differ, as speed how fast they are",
+    "course/captions": "words below pictures",
+    "course/cells": "asks a kernel which cell it executes",
+    "course/charts": "pictures",
+    "course/execution": "executes notebooks: its tests take minutes, and compute nothing",
+    "course/kernels": "starts processes, and computes nothing",
+    "course/notebooks": "names of notebooks and of their parameters",
+    "course/sockets": "starts processes, and computes nothing",
+    "datasets": "checksums, which the tests of data hold against the files",
     "figures": "pictures",
-    "forked": "starts processes, and computes nothing",
-    "mistakes": "what this file runs on",
+    "mistakes/catalogue": "what this file runs on",
+    "mistakes/lab": "trains copies with mistakes in them, by processes of their own",
     "progress": "words while one waits",
-    "scale": "measures seconds and megabytes, as bench does",
-    "study_runs": "executes notebooks, as course does",
+    "store/reference": "trains or reads one classifier",
+    "studies/planning": "plans executions, as course/execution does",
+    "studies/recheck": "executes cells of studies, as studies/running does",
+    "studies/running": "executes notebooks, as course/execution does",
 }
 """The other modules, each with the reason why no mutant is drawn from it."""
 ASSERTIONS = ("assert", "AssertionError", "Failed: DID NOT RAISE")
@@ -204,9 +211,13 @@ class _Running:
         if late:
             test, message = "timeout", f"the tests did not end in {self.job.timeout:.0f} s"
         elif verdict.exists():
-            test, message = json.loads(verdict.read_text())
+            test, message = json.loads(verdict.read_text(encoding="utf-8"))
         else:
-            said = output.read_text(errors="replace")[-2_000:] if output.exists() else ""
+            said = (
+                output.read_text(errors="replace", encoding="utf-8")[-2_000:]
+                if output.exists()
+                else ""
+            )
             test, message = "crash", f"exit status {self.process.exitcode}: {said}"
         self.folder.cleanup()
         return Outcome(test, message, time.monotonic() - self.began)
@@ -257,9 +268,9 @@ def run_all(jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
 def _start(job: Job, context: Any) -> _Running:
     folder = tempfile.TemporaryDirectory(prefix="mutant-")
     copy = Path(folder.name)
-    mistakes.copy_project(copy, "tests", "notebooks", "report")
+    copy_project(copy, "tests", "notebooks", "report")
     if job.mistake:
-        mistakes.plant(job.mistake, copy)
+        plant(job.mistake, copy)
     if job.mutant:
         write_whole(copy / job.mutant.file, job.mutant.source)
     process = context.Process(target=run_pytest, args=(copy, job.tests))
@@ -309,7 +320,7 @@ def draw(size: int, seed: int) -> list[Mutant]:
     places = []
     for module in TESTS:
         file = f"vae_helpers/{module}.py"
-        source = (PROJECT / file).read_text()
+        source = (PROJECT / file).read_text(encoding="utf-8")
         counted: dict[str, int] = {}
         for place, changes in candidates(source).items():
             text = source.splitlines()[place.start[0] - 1]
@@ -414,7 +425,7 @@ def _hash(text: str) -> str:
 
 def equivalents(path: Path = EQUIVALENT) -> dict[tuple[str, str, str, str], str]:
     """Mutants that survive and do nothing wrong: file, scope, old and new line, with the reason."""
-    entries = tomllib.loads(path.read_text())["equivalent"]
+    entries = tomllib.loads(path.read_text(encoding="utf-8"))["equivalent"]
     return {
         (entry["file"], entry["scope"], entry["old"], entry["new"]): entry["reason"]
         for entry in entries
@@ -488,13 +499,14 @@ def try_sample(sample: Sequence[Mutant], seconds: dict[str, float]) -> dict[str,
 
 
 def _job(mutant: Mutant, seconds: dict[str, float]) -> Job:
-    tests = files_of(Path(mutant.file).stem)
+    tests = files_of(mutant.file)
     timeout = 20 + 5 * sum(seconds[file] for file in tests)
     return Job(f"{mutant.file}:{mutant.line}", tests, timeout, mutant=mutant)
 
 
-def files_of(module: str) -> tuple[str, ...]:
-    """The unit tests of a module."""
+def files_of(file: str) -> tuple[str, ...]:
+    """The unit tests of a module of the package, given by its file."""
+    module = file.removeprefix("vae_helpers/").removesuffix(".py")
     return tuple(f"tests/test_{name}.py" for name in TESTS[module])
 
 
@@ -527,7 +539,7 @@ def write_scores(
 
 def main() -> int:
     """The command line."""
-    catalogue = mistakes.catalogue()
+    known = catalogue()
     parser = argparse.ArgumentParser(description="Plant mistakes and see which test catches them.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="mistakes of the catalogue")
     parser.add_argument("--list", action="store_true", help="print the catalogue and stop")
@@ -537,20 +549,20 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="keep the scores in report/")
     arguments = parser.parse_args()
     if arguments.list:
-        print("\n".join(f"{name:<36} {mistake.check}" for name, mistake in catalogue.items()))
+        print("\n".join(f"{name:<36} {mistake.check}" for name, mistake in known.items()))
         return 0
-    if unknown := [name for name in arguments.names if name not in catalogue]:
-        parser.error(f"expected one of {', '.join(catalogue)}; got {', '.join(unknown)}")
+    if unknown := [name for name in arguments.names if name not in known]:
+        parser.error(f"expected one of {', '.join(known)}; got {', '.join(unknown)}")
     only = "catalogue" if arguments.names else arguments.only
     if arguments.write and only:
         parser.error("--write: expected a run of all mistakes, got a part of them")
 
     began = time.monotonic()
-    chosen = [catalogue[name] for name in arguments.names] or list(catalogue.values())
+    chosen = [known[name] for name in arguments.names] or list(known.values())
     chosen = chosen if only != "mechanical" else []
     sample = draw(arguments.mechanical, arguments.seed) if only != "catalogue" else []
     files = {_file(mistake.check) for mistake in chosen}
-    files.update(*(files_of(Path(mutant.file).stem) for mutant in sample))
+    files.update(*(files_of(mutant.file) for mutant in sample))
     seconds = try_as_it_is(files)
     caught = try_catalogue(chosen, seconds) if chosen else 0
     counts = try_sample(sample, seconds) if sample else {"survived": 0}

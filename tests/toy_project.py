@@ -15,12 +15,14 @@ from vae_helpers import PROJECT
 TOY = (
     "seed: int = 0  # of nothing\n"
     "beta: float = 1.0  # 13, 14, 15: no luck; 16: needs company; 17: takes a minute",
-    'from vae_helpers.claims import begin\n\nlesson = begin("01_toy", seed=seed, beta=beta)',
+    'from vae_helpers.course.results import begin\n\nresults = begin("01_toy", globals())',
     """
-import glob, os, signal, time
+import glob, json, os, signal, time
+from ipykernel.connect import get_connection_file
 
-with open("ran.log", "a") as log:
-    print(seed, beta, os.getppid(), os.environ["OMP_NUM_THREADS"], file=log)
+with open(get_connection_file()) as connection, open("ran.log", "a") as log:
+    transport = json.load(connection)["transport"]
+    print(seed, beta, os.getppid(), os.environ["OMP_NUM_THREADS"], transport, file=log)
 if beta == 13:
     raise ValueError("unlucky")
 if beta == 14:
@@ -34,18 +36,18 @@ if beta == 16:
         assert time.monotonic() < until, "alone"
         time.sleep(0.1)
 time.sleep(60 if beta == 17 else 0.3)
-lesson.record("square", seed**2)
-lesson.record("kind", "odd" if seed % 2 else "even")
-lesson.record("shape", [seed, 2])
-lesson.measure("clock", time.time(), unit="s")
-lesson.series("curve", {1: seed / 7, 30: float("nan")})
+results.record("square", seed**2)
+results.record("kind", "odd" if seed % 2 else "even")
+results.record("shape", [seed, 2])
+results.measure("clock", time.time(), unit="s")
+results.series("curve", {1: seed / 7, 30: float("nan")})
 """,
 )
 
 QUICK_TORCH = """
 import os
 
-__version__ = "a stand-in: the lesson only asks about the machine, and torch takes seconds to load"
+__version__ = "a stand-in: `begin` only asks about the machine, and torch takes seconds to load"
 
 
 class cuda:
@@ -70,11 +72,12 @@ def make(folder):
     shutil.copytree(PROJECT / "vae_helpers", folder / "vae_helpers", ignore=ignore)
     (folder / "notebooks").mkdir()
     nbformat.write(notebook_of(*TOY), folder / "notebooks" / "01_toy.ipynb")
-    (folder / "torch.py").write_text(QUICK_TORCH)
+    (folder / "torch.py").write_text(QUICK_TORCH, encoding="utf-8")
     (folder / "report").mkdir()
-    (folder / "report" / "bands.toml").write_text("")
+    (folder / "report" / "tolerances.toml").touch()
     (folder / "report" / "studies.toml").write_text(
-        '[pair]\npurpose = "a test"\nnotebook = "01"\n[pair.grid]\nseed = [3, 4]\n'
+        '[pair]\npurpose = "a test"\nnotebook = "01"\n[pair.grid]\nseed = [3, 4]\n',
+        encoding="utf-8",
     )
     return folder
 
@@ -86,7 +89,7 @@ def start(project, module, *arguments, **options):
         cwd=project,
         env={**os.environ, "PYTHONPATH": str(project)},
         start_new_session=True,
-        text=True,
+        encoding="utf-8",
         **options,
     )
 
@@ -102,9 +105,9 @@ def command(project, *arguments):
 
 
 def executed(project, *, forget=False):
-    """The cells that have run since the last time it forgot: (seed, beta, worker, threads)."""
+    """What has run since it last forgot: (seed, beta, worker, threads, transport) of each cell."""
     path = project / "notebooks" / "ran.log"
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     if forget:
         path.unlink(missing_ok=True)
     return [tuple(line.split()) for line in lines]

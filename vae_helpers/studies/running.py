@@ -1,0 +1,352 @@
+"""Run a study: its cells shared out by dask, each of them one papermill run.
+
+What a cell found is written whole to `FOLDER/cells/<key>.json` as soon as it is done, so that a
+study that was stopped, even killed, goes on with the cells that are missing or damaged.
+`FOLDER/table.csv` has one row per cell and the same bytes whether or not it was stopped;
+`FOLDER/provenance.json` says how, when and where it was made.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.metadata
+import io
+import json
+import logging
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vae_helpers import PROJECT
+from vae_helpers.course import execution
+from vae_helpers.course.execution import NotebookFailedError
+from vae_helpers.parameters import ParameterError
+from vae_helpers.store import code_digest
+from vae_helpers.store.files import (
+    DamagedFileError,
+    read_json,
+    read_sealed,
+    remove_left_over,
+    sealed,
+    write_whole,
+)
+from vae_helpers.studies import tables
+from vae_helpers.studies.planning import Cell, Plan, text
+
+if TYPE_CHECKING:
+    from distributed import Client, Future, LocalCluster
+
+VERSIONS = ("torch", "torchvision", "numpy", "papermill", "distributed")
+SCHEDULER_SECONDS = 10
+
+Record = dict[str, Any]
+
+
+class SchedulerLostError(RuntimeError):
+    """The scheduler went away while a study ran."""
+
+
+def run(plan: Plan, *, scheduler: str | None = None, workers: int | None = None) -> int:
+    """Execute the cells that are not finished, and write table and provenance.
+
+    Args:
+        plan: what to run.
+        scheduler: address of a dask scheduler, whose workers have the same code; a local cluster
+            if None. One thread of a worker there stands for one core.
+        workers: processes of the local cluster, which share the cores; as many as cores if None.
+
+    Returns:
+        How many cells failed. They are rows of the table, and run again next time.
+
+    Raises:
+        ParameterError: there is no such number of workers or no scheduler at that address.
+        SchedulerLostError: it went away meanwhile.
+    """
+    if workers is not None and workers < 1:
+        raise ParameterError(f"workers: expected at least 1, got {workers}")
+    if workers is not None and scheduler is not None:
+        raise ParameterError("expected workers or a scheduler, which has its own, got both")
+    records = _finished(plan)
+    waiting = [cell for cell in plan.cells if cell.key not in records]
+    print(f"study {plan.name}: {len(plan.cells)} cells, {len(records)} finished before", flush=True)
+    if waiting:
+        workers = min(workers or _cores(), len(plan.cells))
+        threads = 1 if scheduler else threads_each(workers, cores=_cores())
+        with _client(scheduler, workers) as client:
+            for cell, record in _run_cells(client, waiting, threads=threads):
+                write_whole(_path(plan, cell), sealed(record))
+                records[cell.key] = record
+                _report(cell, record, f"{len(records)}/{len(plan.cells)}")
+    ordered = [records[cell.key] for cell in plan.cells]
+    made = [row(record, cell.arm) for cell, record in zip(plan.cells, ordered, strict=True)]
+    write_whole(plan.folder / "table.csv", table(made))
+    about = json.dumps(provenance(plan, ordered), indent=1, ensure_ascii=False)
+    write_whole(plan.folder / "provenance.json", about + "\n")
+    print(f"study {plan.name}: {plan.folder / 'table.csv'}", flush=True)
+    return sum(record["status"] != "finished" for record in ordered)
+
+
+def publish(plan: Plan) -> None:
+    """Copy a committed study's table and provenance to report/results/studies/."""
+    for made, kind in (("table.csv", "csv"), ("provenance.json", "json")):
+        target = tables.PUBLISHED / f"{plan.name}.{kind}"
+        write_whole(target, (plan.folder / made).read_bytes())
+
+
+def threads_each(workers: int, *, cores: int) -> int:
+    """How many threads a cell gets when workers share the cores of one machine."""
+    return max(1, cores // workers)
+
+
+def run_cell(cell: Cell, *, threads: int) -> dict[str, Any]:
+    """Execute one cell in a kernel with so many threads; called on a worker.
+
+    Returns:
+        `seconds`, and either `results`, what the notebook has left, or `error`.
+    """
+    own = code_digest.of_notebook(cell.execution.notebook, tables.words_among(cell.values))
+    if own != cell.code:
+        return {
+            "seconds": None,
+            "error": f"{platform.node()} has other code: expected digest {cell.code}, got {own}; "
+            f"bring {PROJECT} there to the same commit and run the study again",
+        }
+    # set and left: cells in other threads of this process need the same values
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = str(threads)
+    # dask's default for its workers; inherited by a kernel it makes training a third slower
+    os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)
+    left = cell.execution.results
+    left.unlink(missing_ok=True)
+    began = time.perf_counter()
+    outcome: dict[str, Any] = {}
+    try:
+        execution.execute(cell.execution)
+        outcome["results"] = read_json(left, remedy="run the study again")
+    except (NotebookFailedError, DamagedFileError) as error:
+        outcome["error"] = str(error)
+    return {"seconds": round(time.perf_counter() - began, 3), **outcome}
+
+
+def record(cell: Cell, outcome: Mapping[str, Any], *, threads: int, workers: int) -> Record:
+    """What is stored of a cell: its parameters, what `run_cell` gave, and the conditions."""
+    results = outcome.get("results", {"values": {}, "machine": None})
+    error = outcome.get("error")
+    return {
+        "parameters": cell.values,
+        "status": "failed" if error else "finished",
+        "error": error.splitlines()[0] if error else None,
+        "values": results["values"],
+        "machine": results["machine"],
+        "threads": threads,
+        "workers": workers,
+        "seconds": outcome["seconds"],
+        "date": _today(),
+    }
+
+
+def row(record: Record, arm: str | None = None) -> dict[str, str]:
+    """A cell's row of the table as text: its arm if any, parameters, status, error, metrics.
+
+    Numbers that depend on the machine are left out, and so are lists that are no series. A series
+    has a column for each of its values, such as `fcd[30]`.
+    """
+    entries = {} if arm is None else {"arm": arm}
+    entries |= {name: text(value) for name, value in record["parameters"].items()}
+    entries |= {"status": record["status"], "error": record["error"]}
+    for name, entry in record["values"].items():
+        if entry["kind"] == "series":
+            numbers = zip(entry["at"], entry["value"], strict=True)
+            entries |= {f"{name}[{at}]": value for at, value in numbers}
+        elif entry["kind"] in ("tolerance", "exact") and not isinstance(entry["value"], list):
+            entries[name] = entry["value"]
+    return {name: "" if value is None else str(value) for name, value in entries.items()}
+
+
+def table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Rows as CSV; the columns stand in the order in which they first appear."""
+    file = io.StringIO()
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def provenance(plan: Plan, records: Sequence[Record]) -> dict[str, Any]:
+    """How, when and where a study was made, and what depends on that."""
+    return {
+        "study": plan.name,
+        "notebook": plan.notebook,
+        "arms": plan.arms,
+        "grid": plan.grid,
+        "given": plan.given,
+        "profile": plan.profile,
+        "digest": plan.code,
+        "seeds": sorted({cell.values["seed"] for cell in plan.cells if "seed" in cell.values}),
+        "threads": sorted({record["threads"] for record in records}),
+        "workers": sorted({record["workers"] for record in records}),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in VERSIONS},
+        },
+        "machine": f"{platform.machine()}, {platform.system()}, {_cores()} cores",
+        "date": _today(),
+        "cells": [
+            {
+                "cell": cell.label,
+                "seconds": record["seconds"],
+                "machine": record["machine"],
+                "date": record["date"],
+                "measured": {
+                    name: entry["value"]
+                    for name, entry in record["values"].items()
+                    if entry["kind"] == "measured"
+                },
+            }
+            for cell, record in zip(plan.cells, records, strict=True)
+        ],
+    }
+
+
+@contextmanager
+def _client(scheduler: str | None, workers: int) -> Iterator[Client]:
+    """A client of the scheduler at an address, or of a local cluster that ends with it."""
+    from distributed import Client, LocalCluster
+
+    if scheduler is None:
+        with _interrupts_ignored():
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                dashboard_address=None,
+                # its web server starts all the same: not at 8787, where another may be
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+                memory_limit=0,  # a worker is small, its kernels are not counted
+                silence_logs=logging.CRITICAL,
+            )
+        with cluster, Client(cluster) as client:
+            try:
+                yield client
+            except BaseException:  # Ctrl-C above all
+                _kill_workers(cluster)
+                raise
+        return
+    try:
+        client = Client(scheduler, timeout=SCHEDULER_SECONDS)
+        client.wait_for_workers(1, timeout=SCHEDULER_SECONDS)
+    except (OSError, ValueError) as error:
+        raise ParameterError(
+            f"expected a dask scheduler with workers at {scheduler!r}, got none: {error}"
+        ) from error
+    with client:
+        yield client
+
+
+def _kill_workers(cluster: LocalCluster) -> None:
+    """End the workers at once; a kernel whose worker is gone ends itself within a second.
+
+    A worker that ends in order would close its kernel in the middle of a cell, from another thread
+    than the one that listens to it, which fails now and then and prints tracebacks.
+    """
+    for nanny in cluster.workers.values():
+        nanny.auto_restart = False
+        if nanny.pid is not None:
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(nanny.pid, signal.SIGKILL)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes started meanwhile leave Ctrl-C to this one, which ends them in order."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _run_cells(
+    client: Client, cells: Iterable[Cell], *, threads: int
+) -> Iterator[tuple[Cell, Record]]:
+    """Each cell with its record, as they are done."""
+    from distributed import as_completed
+
+    waiting, completed = [*cells][::-1], as_completed()
+    running: dict[Future[Any], Cell] = {}
+    while waiting or running:
+        size = client.nthreads()
+        # never more than there are threads: dask blames all that a worker held when it died
+        while waiting and len(running) < max(1, sum(size.values())):
+            cell = waiting.pop()
+            # with the same name an earlier client's call that still runs is taken over
+            future = client.submit(run_cell, cell, threads=threads, key=f"cell-{cell.key}")
+            running[future] = cell
+            completed.add(future)
+        future = next(completed)
+        cell = running.pop(future)
+        if future.cancelled():
+            raise SchedulerLostError(
+                "the scheduler went away; finished cells are stored, the same command goes on"
+            )
+        if future.status == "finished":
+            outcome = future.result()
+        else:
+            outcome = {"seconds": None, "error": _reason(future.exception())}
+        yield cell, record(cell, outcome, threads=threads, workers=len(size))
+
+
+def _reason(error: BaseException) -> str:
+    from distributed import KilledWorker
+
+    if isinstance(error, KilledWorker):
+        return "its worker died again and again, killed or out of memory"
+    return f"{type(error).__name__}: {error}"
+
+
+def _report(cell: Cell, record: Record, count: str) -> None:
+    took = "" if record["seconds"] is None else f" in {record['seconds']:.0f} s"
+    print(f"{count} {cell.label} {record['status']}{took}", flush=True)
+    if record["error"]:
+        where = cell.execution.output
+        print(f"{cell.label}: {record['error']}; see {where}", file=sys.stderr)
+
+
+def _finished(plan: Plan) -> dict[str, Record]:
+    """What is on disk of the cells that did not fail, by their keys."""
+    remove_left_over(plan.folder)
+    remove_left_over(plan.folder / "cells")
+    found = {}
+    for cell in plan.cells:
+        path = _path(plan, cell)
+        if not path.exists():
+            continue
+        try:
+            stored = read_sealed(path, remedy="it runs again")
+        except DamagedFileError as error:
+            print(f"{cell.label}: {error}", file=sys.stderr)
+            continue
+        if stored["status"] == "finished":
+            found[cell.key] = stored
+    return found
+
+
+def _path(plan: Plan, cell: Cell) -> Path:
+    return plan.folder / "cells" / f"{cell.key}.json"
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
+
+
+def _cores() -> int:
+    from dask.system import CPU_COUNT
+
+    return int(CPU_COUNT)
