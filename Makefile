@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: run test verify refresh bands studies ruler report book serve test-book mutants faults bench clean
+.PHONY: run test verify refresh tolerances studies classifier report book serve test-book mutants faults bench clean
 
 run: $(READY) ## execute the whole course on MNIST into build/ and build the report from it
 	$(BIN)/python -m vae_helpers run
@@ -27,15 +27,15 @@ refresh: $(READY) ## the only way in which committed outputs are made, and the s
 	$(BIN)/python report/build.py --results report --output report/report.pdf
 	$(BIN)/python report/seal.py
 
-bands: $(READY) ## measure report/bands.toml over five seeds and both thread counts
-	$(BIN)/python -m vae_helpers bands --profile smoke
-	$(BIN)/python -m vae_helpers bands --profile full
+tolerances: $(READY) ## measure report/tolerances.toml over five seeds and both thread counts
+	$(BIN)/python -m vae_helpers tolerances --profile smoke
+	$(BIN)/python -m vae_helpers tolerances --profile full
 
 studies: $(READY) ## the studies of report/studies.toml; hours, goes on where it was stopped
 	$(BIN)/python -m vae_helpers studies
 
-ruler: $(READY) ## train the digit classifier again and compare its weights with the committed ones
-	$(BIN)/python -m vae_helpers ruler
+classifier: $(READY) ## train the reference classifier again and compare its weights with the committed ones
+	$(BIN)/python -m vae_helpers classifier
 
 report: $(READY) ## the committed report, from the committed results
 	$(BIN)/python report/build.py --results report --output report/report.pdf
@@ -53,14 +53,14 @@ test-book: book ## open every page of the book in a real browser; installs Debia
 
 mutants: $(READY) ## plant mistakes in copies, show which test catches each, and count
 	$(BIN)/pip install --disable-pip-version-check --quiet -e '.[mutants]'
-	$(BIN)/pytest -q tests/test_mistakes.py
+	$(BIN)/pytest -q tests/test_catalogue.py
 	$(BIN)/python tests/mutants.py
 
 faults: $(READY) ## kill and damage runs, fifty times each, and count what was lost
 	$(BIN)/python tests/faults.py
 
-bench: $(READY) ## our loops, the textbook's and the floor, turn about; four minutes
-	$(BIN)/python -m vae_helpers.bench
+bench: $(READY) ## our loops, a baseline's and the floor, interleaved; four minutes
+	$(BIN)/python -m vae_helpers bench
 
 clean: ## remove what executions made, but not .venv
 	rm -rf build runs data/.unpacked .pytest_cache .mypy_cache .ruff_cache

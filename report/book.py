@@ -44,19 +44,19 @@ def lay_out(results: Path, notebooks: Path, source: Path) -> None:
         ValueError: something is missing in the results or the notebooks.
         RuntimeError: the report cannot be built.
     """
-    shutil.copytree(PROJECT / "report" / "book", source)
+    copy_files(PROJECT / "report" / "book", source)
     build.build(results, source / "files" / "report" / "report.pdf")
     (source / "_static" / MATHJAX.name).write_bytes(MATHJAX.read_bytes())
     (source / "extra" / "figures").mkdir(parents=True)
     (source / "extra" / "explorer.html").write_text(
         explorer.page(results / "weights"), encoding="utf-8"
     )
-    shutil.copytree(results / "figures", source / "report" / "figures")
+    copy_files(results / "figures", source / "report" / "figures")
 
     html = build.to_html(results)
     (source / "report.md").write_text(pages.report_page(html), encoding="utf-8")
     for name in re.findall(r'src="figures/([^"]+)"', html):
-        shutil.copy(results / "figures" / name, source / "extra" / "figures")
+        shutil.copyfile(results / "figures" / name, source / "extra" / "figures" / name)
 
     read = {path.stem: json.loads(path.read_text("utf-8")) for path in notebooks.glob("*.ipynb")}
     if not read:
@@ -73,6 +73,15 @@ def lay_out(results: Path, notebooks: Path, source: Path) -> None:
     (source / "README.md").write_text(
         pages.with_files(readme, "README.md", source), encoding="utf-8"
     )
+
+
+def copy_files(folder: Path, target: Path) -> None:
+    """Copy a folder without its permissions: in a copy of a read-only one more can be written."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            copy = target / path.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
 
 
 def typeset(source: Path, output: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Literal
 
 import typst
 
-from vae_helpers.files import write_whole
+from vae_helpers.store.files import write_whole
 
 PROJECT = Path(__file__).resolve().parent.parent
 ACCEPTED = "html export is under active development and incomplete"
@@ -29,7 +29,7 @@ def without_docstrings(path: Path, *names: str) -> str:
     Raises:
         KeyError: the module has no such definition.
     """
-    source = path.read_text()
+    source = path.read_text(encoding="utf-8")
     tree = ast.parse(source)
     found = {
         node.name: node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))
@@ -109,7 +109,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         build(options.results, options.output)
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, OSError) as error:
         print(f"report not built: {error}", file=sys.stderr)
         return 1
     print(f"built {options.output}")

@@ -17,8 +17,8 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load
 
-from vae_helpers.decoders import unpacked
-from vae_helpers.files import DamagedFileError, write_whole
+from vae_helpers.course.decoders import unpacked
+from vae_helpers.store.files import DamagedFileError, write_whole
 
 SOURCES = Path(__file__).resolve().parent / "explorer"
 MODELS = ("vae", "vae_2d", "gan")
@@ -36,7 +36,10 @@ def page(weights: Path) -> str:
         DamagedFileError: a file is missing, damaged, or not what the page can draw; the message
             names it.
     """
-    parts = {name: (SOURCES / name).read_text() for name in ("explorer.css", "explorer.js")}
+    parts = {
+        name: (SOURCES / name).read_text(encoding="utf-8")
+        for name in ("explorer.css", "explorer.js")
+    }
     sizes = {}
     for name in MODELS:
         path = weights / f"07_latent_space_{name}.safetensors"
@@ -47,7 +50,7 @@ def page(weights: Path) -> str:
             f"{weights}: expected vae and gan with equally many latent dimensions and vae_2d with "
             f"2, got {sizes}; {REMEDY}"
         )
-    template = (SOURCES / "template.html").read_text()
+    template = (SOURCES / "template.html").read_text(encoding="utf-8")
     return re.sub(r"\{\{ (\S+) \}\}", lambda marker: parts[marker[1]], template)
 
 

@@ -64,7 +64,7 @@ def pictures(outputs: list[dict[str, Any]]) -> Iterator[tuple[str, int, str, str
             raise ValueError(
                 "expected every picture to have an alt text, and below it a caption such as "
                 f"'*Figure 4.1. ...*', got {alt!r} and {below.get('text/markdown')!r}; "
-                "`lesson.show` writes both"
+                "`results.show` writes both"
             )
         yield caption["number"], i, alt, caption["caption"]
 

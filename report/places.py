@@ -13,7 +13,7 @@ A name goes on into what has parts, and two of them may be divided or subtracted
     <!--04_training.fcd.30 .0f-->                          of a series, the value at 30
     <!--08_published_numbers.ours.epoch 15.nats per image.mean .2f-->   of a table; or `half`
     <!--studies/gan_search.fcd_last.max .0f-->             of a study's column; or `min`, `mean`
-    <!--measured/drift.epochs -->                          what a command has measured, by its name
+    <!--measured/thread_effects.epochs -->                 what a command has measured, by its name
     <!--04_training.entropy_last / 04_training.entropy_first .0%-->     prints 63 %
 
 A place does not work at the start of a line, where Markdown takes the line for HTML, nor inside
@@ -23,7 +23,6 @@ report/seal.py; `make refresh` keeps to it.
 
 from __future__ import annotations
 
-import csv
 import json
 import operator
 import re
@@ -33,8 +32,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from vae_helpers.files import write_whole
 from vae_helpers.parameters import suggestion
+from vae_helpers.store.files import write_whole
+from vae_helpers.studies import tables
 
 PROJECT = Path(__file__).resolve().parent.parent
 PLACE = re.compile(r"<!--(?P<name>[^<>]+) (?P<form>[\d.,]*[a-z%]?)-->(?P<shown>[^<>]*)<!---->")
@@ -158,8 +158,7 @@ def _study(results: Path, source: str) -> dict[str, Any]:
     if not path.is_file():
         known = sorted(f"studies/{other.stem}" for other in results.glob("studies/*.csv"))
         raise ValueError(f"there is no table {source!r}{suggestion(source, known)}")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = tables.read_rows(path)
     columns: dict[str, Any] = {}
     for column in rows[0]:
         try:

@@ -30,8 +30,8 @@ from typing import Any
 
 from places import PLACE
 
-from vae_helpers.files import write_whole
 from vae_helpers.parameters import suggestion
+from vae_helpers.store.files import write_whole
 
 PROJECT = Path(__file__).resolve().parent.parent
 SEAL = "report/published.sha256"

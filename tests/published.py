@@ -4,7 +4,6 @@ Every check takes the root of a checkout and returns what is wrong with it, a li
 the same check can be asked about a copy in which one digit was changed.
 """
 
-import ast
 import base64
 import importlib.util
 import itertools
@@ -62,21 +61,19 @@ def prose(root):
         yield "book", f"report/book/{path.name}", path.read_text(encoding="utf-8")
     for name, notebook in notebooks(root):
         for i, cell in enumerate(notebook["cells"]):
-            source = "".join(cell["source"])
-            texts = [source] if cell["cell_type"] == "markdown" else words_of_figures(source)
-            for text in texts:
-                yield name, f"notebooks/{name}.ipynb, cell {i}", text
+            if cell["cell_type"] == "markdown":
+                yield name, f"notebooks/{name}.ipynb, cell {i}", "".join(cell["source"])
+    for name, figure, text in captions(root):
+        yield name, f"notebooks/captions.toml, [{name}.{figure}]", text
 
 
-def words_of_figures(source):
-    """What a code cell types into the `caption=` and `alt=` of its figures."""
-    for call in ast.walk(ast.parse(source)):
-        if isinstance(call, ast.Call) and ast.unparse(call.func) == "lesson.show":
-            for keyword in call.keywords:
-                if keyword.arg in ("caption", "alt"):
-                    for node in ast.walk(keyword.value):
-                        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                            yield node.value
+def captions(root):
+    """Notebook, figure and text of every caption and every alternative text."""
+    entries = tomllib.loads((root / "notebooks" / "captions.toml").read_text(encoding="utf-8"))
+    for name, figures in entries.items():
+        for figure, words in figures.items():
+            for text in words.values():
+                yield name, figure, text
 
 
 def unfilled_places(root):
@@ -154,27 +151,27 @@ def printed(notebook):
 
 
 def misprints(root):
-    """Lines of `lesson` in committed outputs that are not what the results hold, by key."""
-    bands = tomllib.loads((root / "report" / "bands.toml").read_text(encoding="utf-8"))
+    """Lines of `results` in committed outputs that are not what the results hold, by key."""
+    tolerances = tomllib.loads((root / "report" / "tolerances.toml").read_text(encoding="utf-8"))
     return [
         f"notebooks/{name}.ipynb: {problem}; only `make refresh` makes outputs and results"
         for name, notebook in notebooks(root)
         for problem in misread(
-            list(printed(notebook)), results(root, name)["values"], bands.get(name, {})
+            list(printed(notebook)), results(root, name)["values"], tolerances.get(name, {})
         )
     ]
 
 
-def misread(lines, values, bands):
-    """What the printed lines of one notebook say otherwise than its results and its bands."""
+def misread(lines, values, tolerances):
+    """What the printed lines of one notebook say otherwise than its results and its tolerances."""
     for key, entry in values.items():
         starts = starts_of(key, entry, lines)
         if len(starts) != 1:
             yield f"{key} is printed {len(starts)} times"
-        elif wrong := READ[entry["kind"]](lines[starts[0] :], key, entry, bands):
+        elif wrong := READ[entry["kind"]](lines[starts[0] :], key, entry, tolerances):
             yield f"{key}: {wrong}, and the results hold {entry['value']}"
     for line in lines:
-        if LESSON.search(line) and line.split()[0] not in values:
+        if RESULTS.search(line) and line.split()[0] not in values:
             yield f"the results do not hold {line!r}"
 
 
@@ -184,9 +181,9 @@ def starts_of(key, entry, lines):
     return [i for i, line in enumerate(lines) if line.startswith(f"{key:<{width}} ")]
 
 
-LESSON = re.compile(r"~.*, in the band |~.* on this machine$")
+RESULTS = re.compile(r"~.*, within |~.* on this machine$")
 NUMBER = r"-?\d+(?:\.\d+)?"
-BANDED = re.compile(rf"~({NUMBER})(?: (.+))?, in the band ({NUMBER}) to ({NUMBER})")
+TOLERANCE = re.compile(rf"~({NUMBER})(?: (.+))?, within ({NUMBER}) to ({NUMBER})")
 MEASURED = re.compile(rf"~({NUMBER})(?: (.+))? on this machine")
 POINT = re.compile(rf"(\d+): ~({NUMBER})")
 CELL = re.compile(rf"({NUMBER}) ± ({NUMBER})")
@@ -202,24 +199,24 @@ def shown(line, key):
     return line[max(28, len(key)) + 1 :]
 
 
-def read_banded(lines, key, entry, bands):
+def read_tolerance(lines, key, entry, tolerances):
     text = shown(lines[0], key)
-    match = BANDED.fullmatch(text)
+    match = TOLERANCE.fullmatch(text)
     if not match:
         return f"cannot read {text!r}"
     *numbers, unit = match[1], match[3], match[4], match[2] or ""
-    band = bands.get(key, {"full": {}})
+    tolerance = tolerances.get(key, {"full": {}})
     edges = entry["low"], entry["high"]
     agrees = (
         all(map(is_rounded, numbers, (entry["value"], *edges)))
-        and unit == entry["unit"] == band.get("unit")
-        and {len(number.partition(".")[2]) for number in numbers} == {band.get("decimals")}
-        and edges == (band["full"].get("low"), band["full"].get("high"))
+        and unit == entry["unit"] == tolerance.get("unit")
+        and {len(number.partition(".")[2]) for number in numbers} == {tolerance.get("decimals")}
+        and edges == (tolerance["full"].get("low"), tolerance["full"].get("high"))
     )
-    return "" if agrees else f"the line reads {text!r}, the band is {band['full']}"
+    return "" if agrees else f"the line reads {text!r}, the tolerance is {tolerance['full']}"
 
 
-def read_measured(lines, key, entry, bands):
+def read_measured(lines, key, entry, tolerances):
     text = shown(lines[0], key)
     match = MEASURED.fullmatch(text)
     if match and is_rounded(match[1], entry["value"]) and (match[2] or "") == entry["unit"]:
@@ -227,7 +224,7 @@ def read_measured(lines, key, entry, bands):
     return f"the line reads {text!r}"
 
 
-def read_exact(lines, key, entry, bands):
+def read_exact(lines, key, entry, tolerances):
     text = shown(lines[0], key)
     value, unit = entry["value"], entry["unit"]
     if unit:
@@ -239,7 +236,7 @@ def read_exact(lines, key, entry, bands):
     return "" if text == str(value) else f"the line reads {text!r}"
 
 
-def read_series(lines, key, entry, bands):
+def read_series(lines, key, entry, tolerances):
     more = itertools.takewhile(lambda line: line.startswith(" " * 28), lines[1:])
     text = " ".join([shown(lines[0], key), *(line.strip() for line in more)])
     points = POINT.findall(text)
@@ -251,7 +248,7 @@ def read_series(lines, key, entry, bands):
     return f"the lines read {text!r}"
 
 
-def read_table(lines, key, entry, bands):
+def read_table(lines, key, entry, tolerances):
     rows = list(entry["value"])
     columns = re.split(r"\s{2,}", lines[0][len(key) :].strip())
     if columns != list(entry["value"][rows[0]]):
@@ -267,7 +264,7 @@ def read_table(lines, key, entry, bands):
 
 
 READ = {
-    "banded": read_banded,
+    "tolerance": read_tolerance,
     "measured": read_measured,
     "exact": read_exact,
     "series": read_series,

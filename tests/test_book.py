@@ -6,7 +6,7 @@ import re
 import shutil
 
 import pytest
-from published import load, notebooks, words_of_figures
+from published import captions, load, notebooks
 
 from vae_helpers import PROJECT
 
@@ -19,7 +19,7 @@ KNOWN = {"03": "03_ablation.ipynb", "04": "04_training.ipynb", "4.1": "#figure-4
 
 
 def picture(alt, caption, content=b"png"):
-    """The two outputs that `lesson.show` leaves behind."""
+    """The two outputs that `results.show` leaves behind."""
     png = base64.b64encode(content).decode()
     return [
         {"data": {"image/png": png}, "metadata": {"image/png": {"alt": alt}}},
@@ -146,7 +146,7 @@ def test_no_block_of_the_report_is_empty():
 
 
 def test_a_folder_that_is_no_book_is_not_overwritten(tmp_path):
-    (tmp_path / "precious.txt").write_text("text")
+    (tmp_path / "precious.txt").write_text("text", encoding="utf-8")
     with pytest.raises(ValueError, match="expected a new folder or an earlier book"):
         book.make(PROJECT / "report", PROJECT / "notebooks", tmp_path)
     assert (tmp_path / "precious.txt").is_file()
@@ -158,7 +158,7 @@ def test_a_page_with_a_dead_link_is_not_built(tmp_path):
     shutil.copytree(PROJECT / "report" / "book", source)
     (source / "extra").mkdir()
     (source / "glossary.md").unlink()
-    (source / "index.md").write_text("# Title\n\n[words](gone.md)\n")
+    (source / "index.md").write_text("# Title\n\n[words](gone.md)\n", encoding="utf-8")
     with pytest.raises(RuntimeError, match=r"^Sphinx: index\.md:3: .*'gone\.md'[^;]*$"):
         book.typeset(source, tmp_path / "site")
 
@@ -172,10 +172,11 @@ def terms():
 
 def test_every_term_of_the_glossary_is_a_word_of_the_course():
     texts = [(PROJECT / "report" / "report.typ").read_text(encoding="utf-8")]
+    texts += [text for _, _, text in captions(PROJECT)]
     for _, notebook in notebooks(PROJECT):
         for cell in notebook["cells"]:
             source = "".join(cell["source"])
-            texts += [source] if cell["cell_type"] == "markdown" else words_of_figures(source)
+            texts += [source] if cell["cell_type"] == "markdown" else []
             texts += [json.dumps(output.get("text", "")) for output in cell.get("outputs", [])]
     course = re.sub(r"[\s*]+", " ", " ".join(texts)).lower()
     unused = [words for words in terms() if not any(word.lower() in course for word in words)]

@@ -153,14 +153,14 @@ def test_the_command_writes_the_page(weights, monkeypatch, capsys):
     output = weights / "new" / "explorer.html"
     assert run(monkeypatch, "--weights", weights, "--output", output) == 0
     assert capsys.readouterr().out == f"built {output}\n"
-    assert output.read_text() == explorer.page(weights)
+    assert output.read_text(encoding="utf-8") == explorer.page(weights)
 
 
 def test_the_command_says_in_one_line_why_not_and_leaves_the_old_page(weights, monkeypatch, capsys):
     cut(weights)
     output = weights / "explorer.html"
-    output.write_text("the old page")
+    output.write_text("the old page", encoding="utf-8")
     assert run(monkeypatch, "--weights", weights, "--output", output) == 1
     said = capsys.readouterr().err
     assert re.fullmatch(r"explorer not built: .*_vae\.safetensors: expected .*\n", said)
-    assert output.read_text() == "the old page"
+    assert output.read_text(encoding="utf-8") == "the old page"

@@ -14,10 +14,12 @@ import notebook_rules as rules
 import papermill
 import pytest
 
-from vae_helpers import PROJECT, bands, claims, course, parameters, studies
+from vae_helpers import PROJECT, parameters
+from vae_helpers.course import execution, notebooks, tolerances
+from vae_helpers.studies import tables
 
 NAMES = [path.stem for path in sorted((PROJECT / "notebooks").glob("*.ipynb"))]
-SANITIZE = (PROJECT / "notebooks" / "sanitize.cfg").read_text()
+SANITIZE = (PROJECT / "notebooks" / "sanitize.cfg").read_text(encoding="utf-8")
 
 
 @functools.cache
@@ -42,23 +44,13 @@ def code(notebook):
 
 @pytest.fixture
 def results(name):
-    return json.loads((PROJECT / "report" / "results" / f"{name}.json").read_text())
+    return json.loads((PROJECT / "report" / "results" / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def test_the_course_has_its_notebooks():
-    assert NAMES == [
-        "01_data",
-        "02_model",
-        "03_ablation",
-        "04_training",
-        "05_gan",
-        "06_vae_vs_gan",
-        "07_latent_space",
-        "08_published_numbers",
-        "09_measured_run",
-        "10_clinic",
-        "11_speed",
-    ]
+def test_the_notebooks_are_numbered_without_a_gap_and_listed_in_the_readme():
+    assert [name[:2] for name in NAMES] == [f"{i:02}" for i in range(1, len(NAMES) + 1)]
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| \[(\d\d_\w+)\]", readme, re.MULTILINE) == NAMES
 
 
 @pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.__name__)
@@ -68,7 +60,7 @@ def test_no_notebook_has(rule, notebook):
 
 @pytest.mark.parametrize("rule", rules.REFERENCE_RULES, ids=lambda rule: rule.__name__)
 def test_no_smoke_reference_has(rule, name):
-    assert rule(read(course.REFERENCES / f"{name}.ipynb")) == []
+    assert rule(read(execution.REFERENCES / f"{name}.ipynb")) == []
 
 
 def test_every_parameter_is_annotated_explained_and_has_a_rule(name):
@@ -76,11 +68,11 @@ def test_every_parameter_is_annotated_explained_and_has_a_rule(name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = papermill.inspect_notebook(path)
-    assert list(found) == list(claims.defaults(name))
+    assert list(found) == list(notebooks.defaults(name))
     for parameter in found.values():
         assert parameter["inferred_type_name"] != "None"
         assert len(parameter["help"]) > 5
-        parameters.check(parameter["name"], claims.defaults(name)[parameter["name"]])
+        parameters.check(parameter["name"], notebooks.defaults(name)[parameter["name"]])
 
 
 def test_every_taught_definition_equals_the_package_s(code):
@@ -91,7 +83,7 @@ def test_every_taught_definition_equals_the_package_s(code):
             for path in match.group(1).split(","):
                 module, _, definition = path.strip().rpartition(".")
                 source = importlib.import_module(module).__file__
-                with open(source) as file:
+                with open(source, encoding="utf-8") as file:
                     assert taught[definition] == definitions(file.read())[definition]
 
 
@@ -128,14 +120,21 @@ class _Bare(ast.NodeTransformer):
 def test_each_of_the_course_s_definitions_is_taught_somewhere():
     taught = set()
     for name in NAMES:
-        text = (PROJECT / "notebooks" / f"{name}.ipynb").read_text()
+        text = (PROJECT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8")
         for line in re.findall(r"# taught: ([\w., ]+)", text):
             taught |= {path.strip() for path in line.split(",")}
     assert taught >= {
+        "vae_helpers.seeds.new_rng",
+        "vae_helpers.data.batches",
+        "vae_helpers.data.binarize_images",
         "vae_helpers.objective.bce",
         "vae_helpers.objective.kl",
+        "vae_helpers.objective.elbo",
+        "vae_helpers.models.VAEOutput",
+        "vae_helpers.models.hidden_layers",
         "vae_helpers.models.VAE",
         "vae_helpers.training.train_step",
+        "vae_helpers.training.add_up",
         "vae_helpers.training.train_epoch",
         "vae_helpers.evaluation.log_weights",
         "vae_helpers.objective.discriminator_loss",
@@ -144,6 +143,8 @@ def test_each_of_the_course_s_definitions_is_taught_somewhere():
         "vae_helpers.models.Discriminator",
         "vae_helpers.adversarial.discriminator_step",
         "vae_helpers.adversarial.generator_step",
+        "vae_helpers.adversarial.frozen",
+        "vae_helpers.adversarial.Step",
         "vae_helpers.adversarial.train_step",
         "vae_helpers.latent.slerp",
         "vae_helpers.latent.quantiles",
@@ -154,21 +155,23 @@ def test_each_of_the_course_s_definitions_is_taught_somewhere():
 
 
 def test_the_committed_results_are_those_of_the_full_profile(name, results):
-    values = {key: parameters.check(key, value) for key, value in claims.defaults(name).items()}
-    kept = {key: parameters.check(key, value) for key, value in results["parameters"].items()}
+    values = {key: parameters.check(key, value) for key, value in notebooks.defaults(name).items()}
+    found = {key: parameters.check(key, value) for key, value in results["parameters"].items()}
     assert results["profile"] == "full"
-    assert kept == values
+    assert found == values
 
 
-def test_every_banded_number_has_a_band_in_both_profiles_no_wider_than_its_cap(name, results):
-    entries = tomllib.loads((PROJECT / "report" / "bands.toml").read_text()).get(name, {})
-    banded = {key for key, entry in results["values"].items() if entry["kind"] == "banded"}
-    assert set(entries) == banded
+def test_every_checked_number_has_a_tolerance_in_both_profiles_no_wider_than_its_cap(name, results):
+    entries = tomllib.loads(
+        (PROJECT / "report" / "tolerances.toml").read_text(encoding="utf-8")
+    ).get(name, {})
+    checked = {key for key, entry in results["values"].items() if entry["kind"] == "tolerance"}
+    assert set(entries) == checked
     for entry in entries.values():
         for profile in ("full", "smoke"):
-            band = entry[profile]
-            assert band["n"] >= 5
-            assert 0 < band["high"] - band["low"] <= band["cap"] * (1 + 1e-9)
+            it = entry[profile]
+            assert it["n"] >= 5
+            assert 0 < it["high"] - it["low"] <= it["cap"] * (1 + 1e-9)
 
 
 @pytest.mark.parametrize(
@@ -183,8 +186,10 @@ def test_every_banded_number_has_a_band_in_both_profiles_no_wider_than_its_cap(n
     ],
 )
 def test_the_published_seed_lies_where_the_seeds_of_the_committed_study_predict(metric):
-    results = json.loads((PROJECT / "report" / "results" / "04_training.json").read_text())
-    low, high = bands.prediction_interval(studies.read("beta").values(metric, {"beta": 1.0}))
+    results = json.loads(
+        (PROJECT / "report" / "results" / "04_training.json").read_text(encoding="utf-8")
+    )
+    low, high = tolerances.prediction_interval(tables.read("beta").values(metric, {"beta": 1.0}))
     assert low <= results["values"][metric]["value"] <= high
 
 

@@ -41,8 +41,13 @@ def copied(tmp_path_factory):
     shutil.copy(PROJECT / "README.md", root)
     shutil.copytree(PROJECT / "report", root / "report")
     (root / "notebooks").mkdir()
-    for name in ("01_data", "04_training", "08_published_numbers"):
-        shutil.copy(PROJECT / "notebooks" / f"{name}.ipynb", root / "notebooks")
+    for name in (
+        "01_data.ipynb",
+        "04_training.ipynb",
+        "08_published_numbers.ipynb",
+        "captions.toml",
+    ):
+        shutil.copy(PROJECT / "notebooks" / name, root / "notebooks")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(seal, "PROJECT", root)
         patch.setattr(sys, "argv", ["seal.py"])
@@ -98,7 +103,7 @@ NOTEBOOK, RESULTS = "notebooks/04_training.ipynb", "report/results/04_training.j
     [
         # a digit of a committed output
         (NOTEBOOK, first(r'"train_loss_last +~\d+\.\d+'), misprints),
-        (NOTEBOOK, first(r'"train_loss_last .*in the band \d+\.\d+'), misprints),
+        (NOTEBOOK, first(r'"train_loss_last .*within \d+\.\d+'), misprints),
         (NOTEBOOK, first(r'"seconds_per_epoch +~\d+\.\d+'), misprints),
         (NOTEBOOK, first(r'"fcd +1: ~\d+\.\d+'), misprints),
         (NOTEBOOK, first(r"15: ~\d+\.\d+\\n"), misprints),
@@ -171,17 +176,18 @@ def test_any_digit_of_an_output_is_sealed(name):
 
 @pytest.mark.parametrize("name", COMMITTED)
 def test_every_digit_of_what_has_a_key_is_held_by_the_key(name):
-    bands = tomllib.loads((PROJECT / "report" / "bands.toml").read_text()).get(name, {})
+    text = (PROJECT / "report" / "tolerances.toml").read_text(encoding="utf-8")
+    tolerances = tomllib.loads(text).get(name, {})
     lines = list(published.printed(COMMITTED[name]))
     for key, entry in published.results(PROJECT, name)["values"].items():
         (start,) = published.starts_of(key, entry, lines)
         more = list(itertools.takewhile(lambda line: line.startswith(" " * 28), lines[start + 1 :]))
         rows = len(entry["value"]) if entry["kind"] == "table" else len(more)
         text = "\n".join(lines[start : start + 1 + rows])
-        assert list(published.misread(text.splitlines(), {key: entry}, bands)) == []
+        assert list(published.misread(text.splitlines(), {key: entry}, tolerances)) == []
         for match in re.finditer(r"\d", text):
             changed = text[: match.start()] + another(match[0]) + text[match.end() :]
-            assert list(published.misread(changed.splitlines(), {key: entry}, bands)), changed
+            assert list(published.misread(changed.splitlines(), {key: entry}, tolerances)), changed
 
 
 def test_other_words_break_no_seal(plant):
@@ -214,9 +220,10 @@ def put(old, new):
 
 
 def test_a_decimal_in_an_alt_text_or_a_caption_is_a_typed_one(plant):
-    for words in ('alt=\\"Two falling curves.', 'caption=\\"Figure 4.1. Loss'):
-        root = plant(NOTEBOOK, put(words, words + " 3.77"))
-        assert "3.77 is typed" in unbound_decimals(root)[0]
+    for words in ("Two falling curves.", "Figure 4.1. Loss"):
+        root = plant("notebooks/captions.toml", put(words, words + " 3.77"))
+        expected = "notebooks/captions.toml, [04_training.loss]: 3.77 is typed"
+        assert any(problem.startswith(expected) for problem in unbound_decimals(root))
 
 
 def test_another_alt_text_or_caption_than_that_of_the_results_is_found(plant):
@@ -228,29 +235,29 @@ def test_another_alt_text_or_caption_than_that_of_the_results_is_found(plant):
 def test_a_constant_that_nobody_types_any_more_is_found(plant):
     listed = 'numbers = ["99.9"]'
     unused = plant("report/constants.toml", put(listed, 'numbers = ["99.9", "99.8"]'))
-    assert any("setting.bands: 99.8 is typed nowhere" in it for it in idle_constants(unused))
+    assert any("setting.tolerances: 99.8 is typed nowhere" in it for it in idle_constants(unused))
     elsewhere = plant("report/constants.toml", put('in = ["README", "re', 'in = ["01_data", "re'))
-    assert any("setting.bands: 01_data types none" in it for it in idle_constants(elsewhere))
+    assert any("setting.tolerances: 01_data types none" in it for it in idle_constants(elsewhere))
 
 
 @pytest.mark.parametrize(
     ("printed", "problem"),
     [
-        (["loss                         ~99.3 nats, in the band 97.5 to 101.1"], None),
+        (["loss                         ~99.3 nats, within 97.5 to 101.1"], None),
         ([], "loss is printed 0 times"),
-        (["loss                         ~99.3 nats, in the band 97.5 to 101.1"] * 2, "2 times"),
-        (["loss                         ~99.25 nats, in the band 97.50 to 101.10"], "loss: the li"),
-        (["loss                         ~99.3 nats, in the band 97.0 to 101.1"], "loss: the line"),
-        (["loss                         ~99.3 bits, in the band 97.5 to 101.1"], "loss: the line"),
+        (["loss                         ~99.3 nats, within 97.5 to 101.1"] * 2, "2 times"),
+        (["loss                         ~99.25 nats, within 97.50 to 101.10"], "loss: the li"),
+        (["loss                         ~99.3 nats, within 97.0 to 101.1"], "loss: the line"),
+        (["loss                         ~99.3 bits, within 97.5 to 101.1"], "loss: the line"),
         (["loss                         ~99.3 nats"], "cannot read"),
     ],
 )
-def test_a_line_must_read_as_the_results_and_the_bands_ask(printed, problem):
+def test_a_line_must_read_as_the_results_and_the_tolerances_ask(printed, problem):
     values = {
-        "loss": {"value": 99.2536, "kind": "banded", "unit": "nats", "low": 97.5, "high": 101.1}
+        "loss": {"value": 99.2536, "kind": "tolerance", "unit": "nats", "low": 97.5, "high": 101.1}
     }
-    bands = {"loss": {"unit": "nats", "decimals": 1, "full": {"low": 97.5, "high": 101.1}}}
-    found = list(published.misread(printed, values, bands))
+    tolerances = {"loss": {"unit": "nats", "decimals": 1, "full": {"low": 97.5, "high": 101.1}}}
+    found = list(published.misread(printed, values, tolerances))
     assert problem in found[0] if problem else found == []
 
 
@@ -276,14 +283,14 @@ def test_a_table_must_read_as_the_results_hold_it(old, new, problem):
     assert problem in found[0] if problem else found == []
 
 
-@pytest.mark.parametrize("end", [", in the band 97.5 to 101.1", " on this machine"])
+@pytest.mark.parametrize("end", [", within 97.5 to 101.1", " on this machine"])
 def test_a_line_whose_key_the_results_do_not_hold_is_found(end):
     (problem,) = published.misread([f"lost                         ~99.3 nats{end}"], {}, {})
     assert "do not hold 'lost" in problem
 
 
-def test_a_band_that_was_measured_anew_asks_for_new_outputs(plant):
-    root = plant("report/bands.toml", put("high = 101.12", "high = 101.13"))
+def test_a_tolerance_that_was_measured_anew_asks_for_new_outputs(plant):
+    root = plant("report/tolerances.toml", put("high = 101.12", "high = 101.13"))
     assert "train_loss_last" in misprints(root)[0]
 
 
@@ -299,22 +306,22 @@ def test_what_cites_a_source_is_no_number(plant, words):
 
 
 TOY = {
-    "loss": {"value": 99.2536, "kind": "banded"},
+    "loss": {"value": 99.2536, "kind": "tolerance"},
     "images": {"value": 1234567, "kind": "exact"},
     "counts": {"value": [7, 8], "kind": "exact"},
     "failed": {"value": "5 of 5", "kind": "exact"},
     "fcd": {"value": [586.5, 100.1], "at": [1, 30], "kind": "series"},
     "by_beta": {"value": {"beta = 0": {"FCD": [8.0, 1.0]}, "beta = 0.5": {"FCD": [4.0, 0.5]}}},
-    "nothing": {"value": None, "kind": "banded"},
+    "nothing": {"value": None, "kind": "tolerance"},
 }
 TOY["by_beta"]["kind"] = "table"
 
 
 @pytest.fixture
 def results(tmp_path):
-    (tmp_path / "01_toy.json").write_text(json.dumps({"values": TOY}))
+    (tmp_path / "01_toy.json").write_text(json.dumps({"values": TOY}), encoding="utf-8")
     (tmp_path / "studies").mkdir()
-    (tmp_path / "studies" / "grid.csv").write_text("arm,fcd\na,3\nb,12\n")
+    (tmp_path / "studies" / "grid.csv").write_text("arm,fcd\na,3\nb,12\n", encoding="utf-8")
     return tmp_path
 
 

@@ -27,7 +27,7 @@ def test_the_listing_is_the_module_s_code_without_its_docstrings():
                     inner.body = inner.body[1:]
         return {name: ast.dump(nodes[name]) for name in ("VAE", "hidden_layers")}
 
-    assert bare(listing) == bare(path.read_text())
+    assert bare(listing) == bare(path.read_text(encoding="utf-8"))
 
 
 def test_the_committed_report_is_what_the_committed_results_build(tmp_path):
@@ -44,7 +44,9 @@ def test_the_report_is_a_paper_of_four_to_eight_pages():
 
 def test_the_report_as_html_says_what_the_pdf_says_and_needs_nothing_from_elsewhere():
     page = build.to_html(PROJECT / "report")
-    results = json.loads((PROJECT / "report" / "results" / "04_training.json").read_text())
+    results = json.loads(
+        (PROJECT / "report" / "results" / "04_training.json").read_text(encoding="utf-8")
+    )
     assert f"{results['values']['train_loss_last']['value']:.2f}" in page
     assert page.count("<figure") == page.count("<figcaption") > 10
     assert '<math display="block">' in page
@@ -59,7 +61,7 @@ def test_every_picture_of_the_report_as_html_has_its_alt_text():
     alts = {
         figure["alt"]
         for path in (PROJECT / "report" / "results").glob("*.json")
-        for figure in json.loads(path.read_text())["figures"].values()
+        for figure in json.loads(path.read_text(encoding="utf-8"))["figures"].values()
     }
     described = [html.unescape(re.search('alt="([^"]*)"', picture)[1]) for picture in pictures]
     assert len(described) >= 6
@@ -67,11 +69,13 @@ def test_every_picture_of_the_report_as_html_has_its_alt_text():
 
 
 def test_what_is_not_an_image_of_digits_is_a_vector_graphic_in_the_report():
-    source = (PROJECT / "report" / "report.typ").read_text()
+    source = (PROJECT / "report" / "report.typ").read_text(encoding="utf-8")
     pictures = set(re.findall(r'#picture\("(\w+)", "(\w+)"', source))
     assert len(pictures) >= 6
-    for lesson, name in pictures:
-        results = json.loads((PROJECT / "report" / "results" / f"{lesson}.json").read_text())
+    for notebook, name in pictures:
+        results = json.loads(
+            (PROJECT / "report" / "results" / f"{notebook}.json").read_text(encoding="utf-8")
+        )
         figure = results["figures"][name]
         assert "vector" in figure or name in {"samples", "fixed_noise"}
 
@@ -81,7 +85,10 @@ def test_a_warning_of_the_typesetter_stops_the_report(tmp_path, monkeypatch):
     for name in ("report", "vae_helpers"):
         copy(PROJECT / name, tmp_path / name)
     path = tmp_path / "report" / "report.typ"
-    path.write_text(path.read_text() + '\n#text(font: "A font that nobody has")[x]\n')
+    path.write_text(
+        path.read_text(encoding="utf-8") + '\n#text(font: "A font that nobody has")[x]\n',
+        encoding="utf-8",
+    )
     with pytest.raises(RuntimeError, match="unknown font family"):
         build.build(tmp_path / "report", tmp_path / "report.pdf")
 
@@ -91,9 +98,9 @@ def test_a_report_without_one_of_its_numbers_is_not_built(tmp_path, monkeypatch)
     for name in ("report", "vae_helpers"):
         copy(PROJECT / name, tmp_path / name)
     path = tmp_path / "report" / "results" / "04_training.json"
-    results = json.loads(path.read_text())
+    results = json.loads(path.read_text(encoding="utf-8"))
     del results["values"]["test_loss_last"]
-    path.write_text(json.dumps(results))
+    path.write_text(json.dumps(results), encoding="utf-8")
     with pytest.raises(RuntimeError, match="test_loss_last"):
         build.build(tmp_path / "report", tmp_path / "report.pdf")
     assert not (tmp_path / "report.pdf").exists()
@@ -117,8 +124,13 @@ def test_a_digit_changed_in_the_report_s_text_changes_the_report(tmp_path, monke
     for name in ("report", "vae_helpers"):
         copy(PROJECT / name, tmp_path / name)
     path = tmp_path / "report" / "report.typ"
-    assert "a training loss of 183" in path.read_text()
-    path.write_text(path.read_text().replace("a training loss of 183", "a training loss of 184"))
+    assert "a training loss of 183" in path.read_text(encoding="utf-8")
+    path.write_text(
+        path.read_text(encoding="utf-8").replace(
+            "a training loss of 183", "a training loss of 184"
+        ),
+        encoding="utf-8",
+    )
     build.build(tmp_path / "report", tmp_path / "report.pdf")
     committed = (PROJECT / "report" / "report.pdf").read_bytes()
     assert (tmp_path / "report.pdf").read_bytes() != committed

@@ -13,12 +13,13 @@ import nbformat
 import notebook_rules as rules
 import pytest
 
-from vae_helpers import PROJECT, course
+from vae_helpers import PROJECT
+from vae_helpers.course import execution, notebooks
 
 TINY = {"epochs": 1, "train_images": 256, "test_images": 100, "generated_images": 100}
 
 
-@pytest.fixture(params=course.plan(profile="smoke"), ids=lambda execution: execution.notebook)
+@pytest.fixture(params=execution.plan(profile="smoke"), ids=lambda execution: execution.notebook)
 def planned(request):
     return request.param
 
@@ -26,7 +27,7 @@ def planned(request):
 @pytest.fixture
 def kept(planned):
     return rules.code_cells(
-        nbformat.read(course.REFERENCES / f"{planned.notebook}.ipynb", as_version=4)
+        nbformat.read(execution.REFERENCES / f"{planned.notebook}.ipynb", as_version=4)
     )
 
 
@@ -35,11 +36,11 @@ def injected(cells):
 
 
 def test_every_notebook_has_a_reference_and_every_reference_a_notebook():
-    assert sorted(path.stem for path in course.REFERENCES.iterdir()) == course.names()
+    assert sorted(path.stem for path in execution.REFERENCES.iterdir()) == notebooks.names()
 
 
 def test_a_reference_has_the_code_of_its_notebook(planned, kept):
-    notebook = nbformat.read(course.NOTEBOOKS / f"{planned.notebook}.ipynb", as_version=4)
+    notebook = nbformat.read(notebooks.NOTEBOOKS / f"{planned.notebook}.ipynb", as_version=4)
     expected, found = (
         [(cell.id, cell.source, cell.metadata.get("tags", [])) for cell in cells]
         for cells in (
@@ -61,7 +62,7 @@ def test_a_reference_was_given_the_parameters_of_the_smoke_profile(planned, kept
 
 
 def test_a_reference_holds_code_and_no_pictures(planned):
-    text = (course.REFERENCES / f"{planned.notebook}.ipynb").read_text()
+    text = (execution.REFERENCES / f"{planned.notebook}.ipynb").read_text(encoding="utf-8")
     cells = nbformat.reads(text, as_version=4).cells
     assert {cell.cell_type for cell in cells} == {"code"}
     assert "image/png" not in text
@@ -77,7 +78,7 @@ def execute(*command, folder):
         cwd=folder,
         env=environment,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
@@ -86,7 +87,7 @@ def execute(*command, folder):
 
 def status():
     command = ["git", "status", "--porcelain"]
-    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True).stdout
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, encoding="utf-8").stdout
 
 
 def words(option, values):
@@ -98,17 +99,17 @@ def test_a_plain_papermill_call_from_elsewhere_gets_a_folder_of_its_own(tmp_path
     notebook = PROJECT / "notebooks" / "04_training.ipynb"
     execute("papermill", notebook, "out.ipynb", *words("-p", values), folder=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["out.ipynb"]
-    assert "shown without a band" in (tmp_path / "out.ipynb").read_text()
+    assert "every number is only shown" in (tmp_path / "out.ipynb").read_text(encoding="utf-8")
 
 
 def test_another_seed_changes_the_live_numbers_of_the_comparison_and_only_them(tmp_path):
     values = {**TINY, "seed": 7}
     execute("vae_helpers", "run", "06", *words("-p", values), folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
-    (execution,) = course.plan(["06"], values)
-    found = json.loads(execution.results.read_text())["values"]
+    (planned,) = execution.plan(["06"], values)
+    found = json.loads(planned.results.read_text(encoding="utf-8"))["values"]
     published = PROJECT / "report" / "results" / "06_vae_vs_gan.json"
-    committed = json.loads(published.read_text())["values"]
+    committed = json.loads(published.read_text(encoding="utf-8"))["values"]
     for name, entry in found.items():
         read_from_studies = entry["kind"] in ("exact", "table")
         assert (entry["value"] == committed[name]["value"]) == read_from_studies, name

@@ -5,7 +5,7 @@ from safetensors.torch import save_file
 from toy_digits import few_digits
 
 from vae_helpers import adversarial, training
-from vae_helpers.decoders import packed
+from vae_helpers.course.decoders import packed
 
 SHAPE = {"epochs": 40, "batch_size": 10, "hidden_dims": (30, 25, 20), "learning_rate": 1e-2}
 LATENTS = 6

@@ -37,7 +37,7 @@ def toy(tmp_path_factory):
     folder = tmp_path_factory.mktemp("explorer")
     networks = toy_decoders()
     extras = write_toy_weights(folder, networks)
-    (folder / "explorer.html").write_text(explorer.page(folder))
+    (folder / "explorer.html").write_text(explorer.page(folder), encoding="utf-8")
     return folder / "explorer.html", networks, extras
 
 
@@ -153,9 +153,11 @@ def test_the_book_s_page_decodes_as_pytorch_with_the_committed_weights(book_url,
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_book_s_page_holds_the_weights_of_the_run(book, name):
-    page = (book / "explorer.html").read_text()
+    page = (book / "explorer.html").read_text(encoding="utf-8")
     held = base64.b64decode(re.search(f'octet-stream" id="{name}">([^<]*)<', page)[1])
-    results = json.loads((PROJECT / "report" / "results" / "07_latent_space.json").read_text())
+    results = json.loads(
+        (PROJECT / "report" / "results" / "07_latent_space.json").read_text(encoding="utf-8")
+    )
     assert hashlib.sha256(held).hexdigest() == results["weights"][name]["sha256"]
 
 
@@ -169,7 +171,7 @@ def test_one_changed_weight_is_noticed(toy, visit, tmp_path, name, layer):
             unit = tensors[f"{layer}.weight"].abs().sum(dim=0).argmax()  # one that is in use
             tensors[f"{layer}.weight"][0, unit] += 0.5
         save_file(tensors, tmp_path / path.name)
-    (tmp_path / "explorer.html").write_text(explorer.page(tmp_path))
+    (tmp_path / "explorer.html").write_text(explorer.page(tmp_path), encoding="utf-8")
     page = visit((tmp_path / "explorer.html").as_uri()).page
     assert largest_difference(page, networks, name) > 10 * AGREES
 
