@@ -177,4 +177,6 @@ def test_a_forked_kernel_removes_its_temporary_folders_when_it_ends(toy):
     executions = execution.plan()
     execution.run(executions)
     folders = [pathlib.Path(printed(it).strip()) for it in executions]
+    assert len(set(folders)) == 2
     wait_until(lambda: not any(folder.exists() for folder in folders), seconds=20)
+    assert [folder for folder in folders if folder.exists()] == []

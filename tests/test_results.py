@@ -230,12 +230,17 @@ def test_a_cell_that_is_executed_again_replaces_what_it_said(course, executing):
     assert content["figures"] == content["weights"] == {}
 
 
-def test_a_figure_and_an_export_may_be_made_again_by_their_cell(executing):
+def test_a_figure_and_an_export_may_be_made_again_by_their_cell(course, executing):
     found = begin(cell=executing.now)
-    for run in ("1", "2"):
+    digests = []
+    for run, value in (("1", 0.0), ("2", 1.0)):
         executing("a", run)
         found.show(squares(), "grids")
-        found.export("decoder", {"w": torch.zeros(2)})
+        found.export("decoder", {"w": torch.full((2,), value)})
+        content = written(course)
+        assert (list(content["figures"]), list(content["weights"])) == (["grids"], ["decoder"])
+        digests.append(content["weights"]["decoder"]["sha256"])
+    assert digests[0] != digests[1]
 
 
 @pytest.mark.parametrize("say", ["record", "show", "export"])
@@ -255,14 +260,18 @@ def test_two_cells_cannot_say_the_same(executing, say):
         call()
 
 
-def test_a_value_that_has_moved_to_another_cell_is_free_when_its_old_cell_was_executed(executing):
+def test_a_value_that_has_moved_to_another_cell_is_free_when_its_old_cell_was_executed(
+    course, executing
+):
     found = begin(cell=executing.now)
     executing("a", "1")
     found.record("images", 1)
     executing("a", "2")
     found.record("other", 1)
     executing("b", "3")
-    found.record("images", 1)
+    found.record("images", 2)
+    values = {name: entry["value"] for name, entry in written(course)["values"].items()}
+    assert values == {"other": 1, "images": 2}
 
 
 IN_A_KERNEL = """
