@@ -88,6 +88,7 @@ def _run_studies(plans: Iterable[Plan], options: Namespace, *, publish: bool = F
     for plan in plans:
         if options.scheduler is None:  # a worker elsewhere may have a GPU
             execution.check_devices(cell.execution for cell in plan.cells)
+            execution.check_datasets(cell.execution for cell in plan.cells)
         failed += running.run(plan, scheduler=options.scheduler, workers=options.workers)
         if publish:
             running.publish(plan)
@@ -212,7 +213,7 @@ def _parser() -> ArgumentParser:
         "classifier", help="train the reference classifier again and compare its weights"
     )
     classifier.set_defaults(do=_classifier)
-    _add_bench(commands.add_parser("bench", help="time training, evaluation and sampling"))
+    _add_bench(commands.add_parser("bench", help="time training, evaluation and likelihood"))
     return parser
 
 
