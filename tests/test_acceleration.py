@@ -3,7 +3,6 @@
 import math
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -14,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vae_helpers import PROJECT, acceleration, objective
-from vae_helpers.acceleration import SMALL, applied, bce, drop, linear, products
+from vae_helpers.acceleration import SMALL, applied, bce, drop, linear, product, products
 from vae_helpers.data import batches
 from vae_helpers.models import VAE, Discriminator
 from vae_helpers.seeds import new_rng
@@ -27,21 +26,18 @@ MODULES = sorted(path.stem for path in (PROJECT / "vae_helpers").glob("[!_]*.py"
 @pytest.fixture
 def by_onednn(monkeypatch):
     """oneDNN multiplies wherever it can, and its products are counted."""
-    calls = []
-    product = torch.ops.mkldnn._linear_pointwise
+    calls, own = [], torch.ops.mkldnn._linear_pointwise
     monkeypatch.setattr(
-        torch.ops.mkldnn,
-        "_linear_pointwise",
-        lambda *parts: calls.append(parts) or product(*parts),
+        torch.ops.mkldnn, "_linear_pointwise", lambda *parts: calls.append(parts) or own(*parts)
     )
-    monkeypatch.setattr(acceleration, "_faster_products", lambda threads: "onednn")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     return calls
 
 
 @pytest.fixture(params=["missing", "not built in", "switched off"])
 def no_onednn(request, monkeypatch):
     """The private operation is missing, or not to be used."""
-    monkeypatch.setattr(acceleration, "_faster_products", lambda threads: "onednn")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     if request.param == "missing":
         monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())
     if request.param == "not built in":
@@ -159,62 +155,32 @@ def test_without_the_private_operation_the_products_are_pytorchs_and_say_so():
 # Which library multiplies
 
 
-@pytest.fixture
-def measured_anew():
-    acceleration._faster_products.cache_clear()
-    yield
-    acceleration._faster_products.cache_clear()
-
-
-def slowed(function):
-    def slow(*args):
-        time.sleep(0.003)
-        return function(*args)
-
-    return slow
-
-
-@pytest.mark.usefixtures("measured_anew")
-@pytest.mark.parametrize(("slow", "chosen"), [("ours", "stock"), ("theirs", "onednn")])
-def test_the_library_that_takes_less_time_here_multiplies(slow, chosen, monkeypatch):
-    if not acceleration._has_onednn():
-        pytest.skip("there is nothing to choose from")
-    module = acceleration if slow == "ours" else acceleration.F
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "linear", slowed(module.linear))
-        assert products() == chosen
-    calls, product = [], torch.ops.mkldnn._linear_pointwise
-    monkeypatch.setattr(
-        torch.ops.mkldnn, "_linear_pointwise", lambda *it: calls.append(it) or product(*it)
-    )
+@pytest.mark.skipif(not acceleration._has_onednn(), reason="there is nothing to choose from")
+@pytest.mark.parametrize(
+    ("capability", "chosen"), [("AVX512", "onednn"), ("AVX2", "stock"), ("DEFAULT", "stock")]
+)
+def test_onednn_multiplies_where_vectors_are_wide(by_onednn, capability, chosen, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     layer, x = nn.Linear(100, 70), torch.randn(128, 100)
+    assert products() == chosen
     with applied():
         output = layer(x)
-    assert len(calls) == (chosen == "onednn")
+    product(x, layer.weight)
+    assert len(by_onednn) == (2 if chosen == "onednn" else 0)
     assert torch.equal(output, layer(x)) or chosen == "onednn"
 
 
-@pytest.mark.usefixtures("measured_anew")
-@pytest.mark.parametrize(("ours", "chosen"), [(0.85, "onednn"), (0.95, "stock"), (1.2, "stock")])
-def test_onednn_must_gain_a_tenth_and_one_slow_moment_decides_nothing(ours, chosen, monkeypatch):
-    monkeypatch.setattr(acceleration, "_has_onednn", lambda: True)
-    now, calls = [0.0], []
-
-    def takes(seconds):
-        def multiply(a, b):
-            now[0] += seconds * (1000 if len(calls) in (0, 66) else 1)  # both of ours
-            calls.append(seconds)
-
-        return multiply
-
-    monkeypatch.setattr(acceleration.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(acceleration, "linear", takes(ours))
-    monkeypatch.setattr(acceleration, "STOCK_LINEAR", takes(1.0))
-    assert products() == chosen
-    assert set(calls) == {ours, 1.0}
-    number = len(calls)
-    assert products() == chosen
-    assert len(calls) == number  # once per process
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize(("inputs", "outputs"), [*WIDTHS, (100, 3), (3, 100)])
+def test_product_without_autograd_is_that_of_linear_and_of_the_relu(
+    by_onednn, inputs, outputs, relu
+):
+    x, weight, bias = torch.randn(7, inputs), torch.randn(outputs, inputs), torch.randn(outputs)
+    expected = exact(x, weight, bias)
+    expected = expected.clamp(min=0) if relu else expected
+    found = product(x, weight, bias, relu=relu).double()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert len(by_onednn) == (min(inputs, outputs) >= SMALL)
 
 
 # Products

@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import ctypes
 import math
-import statistics
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -25,8 +23,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from vae_helpers.data import PIXELS
 
 STOCK_LINEAR, STOCK_BCE, STOCK_DROPOUT = F.linear, F.binary_cross_entropy_with_logits, F.dropout
 
@@ -39,9 +35,6 @@ STOCK: Functions = {
 
 SMALL = 64
 """Below this width the fixed costs of a call decide, and PyTorch's own functions are as fast."""
-
-WORTHWHILE = 0.9
-"""oneDNN multiplies if it takes at most this share of the time of PyTorch's own products."""
 
 
 @contextmanager
@@ -71,6 +64,17 @@ def applied(choice: str = "auto") -> Iterator[None]:
             vars(F).update(_entered[-1] if _entered else STOCK)
 
 
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch use so many threads, and afterwards as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 _entered: list[Functions] = list()  # of the contexts that are open now
 _lock = threading.Lock()
 
@@ -78,31 +82,34 @@ _lock = threading.Lock()
 def products(choice: str = "auto") -> str:
     """Which library multiplies matrices under `applied(choice)`: "off", "stock" or "onednn".
 
+    On processors with AVX-512 it is oneDNN. PyTorch's own choice, MKL, uses vectors half as wide
+    where the maker of the processor is not Intel; where there is only AVX2 both are about as fast,
+    and PyTorch decides. `python -m vae_helpers bench` measures both.
+
     Results of the two libraries differ by rounding, so a run's key holds this word.
     """
     if choice == "off":
         return "off"
-    return _faster_products(torch.get_num_threads()) if _has_onednn() else "stock"
+    wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return "onednn" if wide and _has_onednn() else "stock"
 
 
-@cache
-def _faster_products(threads: int) -> str:
-    """Measure both libraries at the shapes of a training step, interleaved; some 50 ms.
+def product(a: Tensor, b: Tensor, bias: Tensor | None = None, *, relu: bool = False) -> Tensor:
+    """`a @ b.T + bias` and its ReLU by the library that `products` names, without autograd.
 
     Args:
-        threads: torch's present number, on which the answer depends.
+        a: `[N, I]`, float32 on the CPU.
+        b: `[O, I]`, likewise.
+        bias: `[O]`, or none.
+        relu: whether what is below zero becomes zero.
+
+    Returns:
+        `[N, O]`.
     """
-    x, weight, grad = torch.randn(128, PIXELS), torch.randn(400, PIXELS), torch.randn(128, 400)
-
-    def seconds(multiply: Callable[[Tensor, Tensor], Tensor]) -> float:
-        began = time.perf_counter()
-        with torch.no_grad():
-            multiply(x, weight), multiply(grad, weight.T), multiply(grad.T, x.T)
-        return time.perf_counter() - began
-
-    pairs = [(seconds(linear), seconds(STOCK_LINEAR)) for _ in range(25)]
-    ratio = statistics.median(ours / stock for ours, stock in pairs[5:])  # the first load libraries
-    return "onednn" if ratio < WORTHWHILE else "stock"
+    if min(b.shape) >= SMALL and products() == "onednn":
+        return _by_onednn(a, b, bias, "relu" if relu else "none")
+    made = STOCK_LINEAR(a, b, bias)
+    return made.relu_() if relu else made
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -196,14 +203,18 @@ def _suits_onednn(x: Tensor, weight: Tensor) -> bool:
     )
 
 
+def _by_onednn(a: Tensor, b: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:
+    made: Tensor = torch.ops.mkldnn._linear_pointwise(a, b, bias, then, [], "")
+    return made
+
+
 class _Product(torch.autograd.Function):
     """`a @ b.T + bias` for `[N, I]` and `[O, I]` by oneDNN; its gradients are such products too."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(a, b)
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
-        return product
+        return _by_onednn(a, b, bias)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

@@ -13,8 +13,9 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn, optim
 
-from vae_helpers import acceleration, objective, parameters
+from vae_helpers import acceleration, gradients, objective, parameters
 from vae_helpers.data import Digits, batches, binarize_images
+from vae_helpers.gradients import Step
 from vae_helpers.models import VAE
 from vae_helpers.objective import Loss
 from vae_helpers.parameters import ParameterError
@@ -286,6 +287,7 @@ def train_epoch(
     loss: Loss,
     config: TrainConfig,
     epoch: int,
+    step: Step = train_step,
 ) -> dict[str, float]:
     """One pass over all images in a new order.
 
@@ -296,6 +298,7 @@ def train_epoch(
         loss: what is minimised.
         config: batch size, samples, binarisation and seed.
         epoch: the number of this epoch, which chooses order and noise.
+        step: trains on a mini-batch.
 
     Returns:
         The terms of the loss, means over the N images as they were visited, in nats.
@@ -312,9 +315,7 @@ def train_epoch(
         rng=new_rng(config.seed, "order", epoch=epoch),
         binarize=draws if config.binarize == "dynamic" else None,
     ):
-        terms = train_step(
-            model, optimizer, x, loss=loss, rng=noise, sample_shape=config.sample_shape
-        )
+        terms = step(model, optimizer, x, loss=loss, rng=noise, sample_shape=config.sample_shape)
         sums.append({name: term.sum() for name, term in terms.items()})
     return {name: total / len(images) for name, total in add_up(sums, epoch=epoch).items()}
 
@@ -407,6 +408,15 @@ def new_model(config: TrainConfig) -> VAE:
         return VAE(config.hidden_dims, config.latent_dim, activation=config.activation)
 
 
+def new_step(config: TrainConfig, model: VAE, images: Tensor, *, loss: Loss) -> Step:
+    """`train_step`, or where that is possible and not switched off, the one without autograd."""
+    if config.acceleration != "off":
+        with acceleration.applied():
+            if gradients.applies(model, images, loss=loss, reference=train_step):
+                return gradients.train_step
+    return train_step
+
+
 def new_optimizer(config: TrainConfig, model: nn.Module) -> optim.Optimizer:
     """The optimiser of a configuration, in torch's fused form."""
     if config.optimizer == "adam":
@@ -482,6 +492,7 @@ class Trainer:
         self.loss = new_loss(config, dataset_size=len(data.train_images))
         self.model = new_model(config).to(device)
         self.optimizer = new_optimizer(config, self.model)
+        self.step = new_step(config, self.model, self.data.train_images, loss=self.loss)
 
     def state_dict(self) -> StateDict:
         """Weights and optimiser."""
@@ -503,6 +514,7 @@ class Trainer:
                 loss=loss,
                 config=config,
                 epoch=number,
+                step=self.step,
             )
             tested = evaluate(
                 model,
