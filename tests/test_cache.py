@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import vae_helpers
-from vae_helpers import evaluation, models
+from vae_helpers import acceleration, evaluation, models
 from vae_helpers.benchmarks import clock
 from vae_helpers.seeds import new_rng
 from vae_helpers.store import cache
@@ -174,13 +174,10 @@ def test_a_comment_on_the_way_does_not(measure, code):
     assert len(measure.calls) == 1
 
 
-def test_another_number_of_threads_is_another_value(measure):
-    measure(X)
-    torch.set_num_threads(2)
-    try:
+def test_a_value_of_two_threads_is_not_taken_by_one(measure):
+    with acceleration.threads(2):
         measure(X)
-    finally:
-        torch.set_num_threads(1)
+    measure(X)
     assert len(measure.calls) == 2
 
 

@@ -2,9 +2,9 @@
 
 import itertools
 import json
-import multiprocessing
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -28,7 +28,7 @@ from vae_helpers.store.code_digest import CodeDigestError
 from vae_helpers.store.runs import RunBusyError, describe, fit, seconds_per_epoch
 from vae_helpers.training import TrainConfig
 
-WHAT = {"key": "0123456789abcdef", "why": "a run of the tests"}
+WHAT = {"key": "0123456789abcdef", "threads": 1, "why": "a run of the tests"}
 CONFIG = TrainConfig(epochs=4, batch_size=8, hidden_dims=(8,), latent_dim=2, device="cpu")
 
 
@@ -76,9 +76,10 @@ class Swing:
 
 @pytest.fixture(autouse=True)
 def _swings_have_a_key(monkeypatch):
-    monkeypatch.setattr(
-        runs, "describe", lambda config, data: WHAT if data is None else describe(config, data)
-    )
+    def described(config, data, **given):
+        return WHAT if data is None else describe(config, data, **given)
+
+    monkeypatch.setattr(runs, "describe", described)
 
 
 def swing(epochs, run_dir=None, *, pendulum=None, **options):
@@ -380,25 +381,31 @@ def test_seconds_hold_one_entry_an_epoch_after_damage(tmp_path, folder):
     assert [epoch["epoch"] for epoch in noted["epochs"]] == [1, 2, 3, 4]
 
 
-def train_on_and_on(run_dir, threads):
-    torch.set_num_threads(threads)
-    fit(replace(CONFIG, epochs=10_000), few_digits(), run_dir, snapshot_epochs=(1, 2))
+TRAIN_ON_AND_ON = """
+import pathlib, sys
+import torch
+sys.path.append("tests")
+torch.set_num_threads(int(sys.argv[2]))
+from toy_digits import few_digits
+from vae_helpers.store.runs import fit
+from vae_helpers.training import TrainConfig
+
+config = TrainConfig(epochs=10_000, batch_size=8, hidden_dims=(8,), latent_dim=2, device="cpu")
+fit(config, few_digits(), pathlib.Path(sys.argv[1]), snapshot_epochs=(1, 2))
+"""
 
 
-def test_killed_run_continues_to_the_history_of_an_uninterrupted_one(tmp_path, trained):
+def test_killed_run_continues_to_the_history_of_an_uninterrupted_one(
+    tmp_path, trained, warm_python
+):
     data = few_digits()
     folder = tmp_path / describe(CONFIG, data)["key"]
-    process = multiprocessing.get_context("spawn").Process(
-        target=train_on_and_on, args=(tmp_path, torch.get_num_threads())
-    )
-    process.start()
-    try:
-        while not (folder / "checkpoint-0002.pt").exists() and process.is_alive():
-            time.sleep(0.001)
-    finally:
-        process.kill()
-        process.join()
-    assert process.exitcode == -9  # killed, not ended
+    process = warm_python.start(TRAIN_ON_AND_ON, tmp_path, torch.get_num_threads(), folder=PROJECT)
+    until = time.monotonic() + 60
+    while not (folder / "checkpoint-0002.pt").exists() and time.monotonic() < until:
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.end().returncode == -9  # killed, not ended
 
     done = max(int(path.stem[-4:]) for path in folder.glob("checkpoint-*.pt"))
     longer = replace(CONFIG, epochs=done + 2)
@@ -547,49 +554,56 @@ def test_a_configuration_that_a_notebook_defines_has_no_key():
 
 # Code that has changed since it was imported
 
-CHANGED = """
-import json, pathlib, subprocess, sys
+KEPT = """
+import json, pathlib
 import torch
-sys.path[:0] = sys.argv[1:3]
 torch.set_num_threads(1)
 import vae_helpers
 from toy_digits import few_digits
 from vae_helpers import objective
-from vae_helpers.store import cache, code_digest, runs
+from vae_helpers.store import cache, runs
 from vae_helpers.training import TrainConfig
 
 CONFIG = TrainConfig(epochs=2, batch_size=8, hidden_dims=(8,), latent_dim=2, device="cpu")
-PROJECT = pathlib.Path(sys.argv[1])
 
 def now():
     history = runs.fit(CONFIG, few_digits(), show_progress=False).history
     kl = cache.cached(objective.kl)(torch.ones(3, 2), torch.ones(3, 2)).tolist()
-    kept = [path.parent.name for path in PROJECT.glob("runs/*/run.json")]
-    kept += [path.name for path in PROJECT.glob("build/cache/*/*.pt")]
-    print(json.dumps([history, kl, sorted(kept)]), flush=True)
+    kept = [path.parent.name for path in pathlib.Path().glob("runs/*/run.json")]
+    kept += [path.name for path in pathlib.Path().glob("build/cache/*/*.pt")]
+    print(json.dumps([history, kl, sorted(kept)]))
 
 now()
-if sys.argv[3:]:
-    path = PROJECT / "vae_helpers" / "objective.py"
-    source = path.read_text(encoding="utf-8").replace("0.5 * (mu", "0.4 * (mu")
-    path.write_text(source, encoding="utf-8")
-    now()
-    subprocess.run([sys.executable, __file__, *sys.argv[1:3]], check=True)  # the kernel's restart
-    now()
-    try:
-        code_digest.of_notebook("04_training")
-    except code_digest.SourceChangedError as error:
-        print(json.dumps(str(error)))
+"""
+
+EDITED = f"""
+{KEPT}
+import time
+from vae_helpers.store import code_digest
+
+path = pathlib.Path("vae_helpers", "objective.py")
+source = path.read_text(encoding="utf-8").replace("0.5 * (mu", "0.4 * (mu")
+path.write_text(source, encoding="utf-8")
+now()
+pathlib.Path("edited").touch()
+until = time.monotonic() + 60
+while not pathlib.Path("restarted").exists():
+    assert time.monotonic() < until
+    time.sleep(0.01)
+now()
+try:
+    code_digest.of_notebook("04_training")
+except code_digest.SourceChangedError as error:
+    print(json.dumps(str(error)))
 """
 
 IMPORTED_LATER = """
 import pathlib, sys
-sys.path[:0] = sys.argv[1:3]
 from vae_helpers.store import runs
 from toy_digits import few_digits
 
 assert "vae_helpers.adversarial" not in sys.modules
-path = pathlib.Path(sys.argv[1], "vae_helpers", "adversarial.py")
+path = pathlib.Path("vae_helpers", "adversarial.py")
 path.write_text(path.read_text(encoding="utf-8") + "# edited", encoding="utf-8")
 from vae_helpers.adversarial import GANConfig
 
@@ -600,29 +614,28 @@ assert not runs.RUNS.exists()
 
 
 @pytest.fixture
-def elsewhere(tmp_path):
-    """Runs a script with a copy of the package, which may be edited."""
+def elsewhere(tmp_path, warm_python):
+    """Starts a script beside a copy of the package, which may be edited."""
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(PROJECT / "vae_helpers", tmp_path / "vae_helpers", ignore=ignore)
-
-    def run(script, *words):
-        (tmp_path / "script.py").write_text(script, encoding="utf-8")
-        tests = str(PROJECT / "tests")
-        return subprocess.run(
-            [sys.executable, str(tmp_path / "script.py"), str(tmp_path), tests, *words],
-            # an edit in the second of the first import would not be seen in compiled files
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            encoding="utf-8",
-            check=True,
-        )
-
-    return run
+    env = {**os.environ, "PYTHONPATH": str(PROJECT / "tests")}
+    # an edit in the second of the first import would not be seen in compiled files
+    env["PYTHONDONTWRITEBYTECODE"] = "1"
+    return lambda script: warm_python.start(script, folder=tmp_path, env=env)
 
 
-def test_what_code_computes_that_has_changed_on_disk_is_neither_kept_nor_loaded(elsewhere):
-    done = elsewhere(CHANGED, "edit")
-    first, edited, restarted, again, message = map(json.loads, done.stdout.splitlines())
+def test_what_code_computes_that_has_changed_on_disk_is_neither_kept_nor_loaded(
+    elsewhere, tmp_path
+):
+    kernel = elsewhere(EDITED)
+    until = time.monotonic() + 60
+    while not (tmp_path / "edited").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    restarted = elsewhere(KEPT).end()  # the kernel's restart
+    (tmp_path / "restarted").touch()
+    done = kernel.end()
+    first, edited, again, message = map(json.loads, done.stdout.splitlines())
+    restarted = json.loads(restarted.stdout)
     assert edited == first  # trained in memory: nothing is kept
     assert restarted[0] != first[0]
     assert restarted[1] != first[1]
@@ -637,7 +650,9 @@ def test_what_code_computes_that_has_changed_on_disk_is_neither_kept_nor_loaded(
 
 
 def test_a_module_that_was_edited_before_it_was_imported_has_changed_as_well(elsewhere):
-    assert "adversarial.py has changed since" in elsewhere(IMPORTED_LATER).stderr
+    done = elsewhere(IMPORTED_LATER).end()
+    assert done.returncode == 0, done.stderr
+    assert "adversarial.py has changed since" in done.stderr
 
 
 # Two processes

@@ -6,7 +6,8 @@
 
 The key is made of the function's code and all that it reaches (`code_digest`), of the arguments'
 contents, and of what else decides the bits: threads, processor, versions. A changed weight,
-argument or line of code has another key. The values lie in build/cache/ and may be removed.
+argument or line of code has another key. A value of one thread, as the course publishes them, is
+taken by a process with any number. The values lie in build/cache/ and may be removed.
 """
 
 from __future__ import annotations
@@ -67,10 +68,11 @@ def cached(function: Callable[P, T]) -> Callable[P, T]:
         try:
             code = code_digest.of_definition(module, name)
             path = path_for(f"{module}.{name}", code, arguments)
+            published = path_for(f"{module}.{name}", code, arguments, threads=1)
         except SourceChangedError as error:
             print(error, file=sys.stderr)
-            path = None
-        found = find(path)
+            path = published = None
+        found = find(published) or find(path)
         if found is None:
             value = function(*args, **kwargs)
             left = {n: it.get_state() for n, it in rngs.items()}
@@ -85,13 +87,16 @@ def cached(function: Callable[P, T]) -> Callable[P, T]:
     return recall
 
 
-def path_for(name: str, code: str, arguments: Mapping[str, Any]) -> Path | None:
+def path_for(
+    name: str, code: str, arguments: Mapping[str, Any], *, threads: int | None = None
+) -> Path | None:
     """The file of a value; its name tells all that shapes it.
 
     Args:
         name: of what computes it, for people.
         code: its digest.
         arguments: of the call.
+        threads: that compute it; those that torch has now if None.
 
     Returns:
         None if an argument is none of those that `cached` names.
@@ -103,7 +108,7 @@ def path_for(name: str, code: str, arguments: Mapping[str, Any]) -> Path | None:
     what = {
         "code": code,
         "arguments": content,
-        "threads": torch.get_num_threads(),
+        "threads": threads or torch.get_num_threads(),
         "processor": torch.backends.cpu.get_cpu_capability(),
         "products": acceleration.products(),
         "numbers": str(torch.get_default_dtype()),

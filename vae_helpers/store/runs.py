@@ -32,7 +32,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import nn
 
-from vae_helpers import PROJECT, training
+from vae_helpers import PROJECT, acceleration, training
 from vae_helpers.data import Digits
 from vae_helpers.progress import Progress
 from vae_helpers.store import checkpoints, code_digest
@@ -106,14 +106,18 @@ def fit(
     keep = {epoch for epoch in snapshot_epochs if epoch <= config.epochs} | {config.epochs}
     line = (title or f"epochs 1 to {config.epochs}") if show_progress else None
     try:
-        what = describe(config, data)
+        what = _taken(config, data, Path(run_dir))
     except SourceChangedError as error:
         print(error, file=sys.stderr)
         return training.train(
             trainer, epochs=config.epochs, snapshot_epochs=snapshot_epochs, title=line
         )
     folder = Path(run_dir) / what["key"]
-    with Progress(line, total=config.epochs) as progress, _alone(folder, wait_seconds, progress):
+    with (
+        Progress(line, total=config.epochs) as progress,
+        _alone(folder, wait_seconds, progress),
+        acceleration.threads(what["threads"]),
+    ):
         checkpoints.keep_json(folder / "run.json", what)
         try:
             done = _continue(trainer, config.epochs, keep, folder=folder, progress=progress)
@@ -127,8 +131,15 @@ def fit(
     return done
 
 
-def describe(config: Config[nn.Module], data: Digits) -> dict[str, Any]:
+def describe(
+    config: Config[nn.Module], data: Digits, *, threads: int | None = None
+) -> dict[str, Any]:
     """What shapes the run of this configuration on these images, in words, together with its key.
+
+    Args:
+        config: what to train.
+        data: what to train and to test on.
+        threads: that train it; those that torch has now if None.
 
     Returns:
         A dictionary for run.json whose `key` names the folder.
@@ -145,11 +156,23 @@ def describe(config: Config[nn.Module], data: Digits) -> dict[str, Any]:
         **shape,
         "data": data.checksum,
         "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
+        "threads": threads or torch.get_num_threads(),
         "code": code_digest.of_definition(module, kind.__qualname__, words=words),
     }
     text = json.dumps(what, sort_keys=True)
     return {"key": hashlib.sha256(text.encode()).hexdigest()[:16], **what}
+
+
+def _taken(config: Config[nn.Module], data: Digits, run_dir: Path) -> dict[str, Any]:
+    """The description of the run that `fit` takes.
+
+    With one thread the numbers depend on no machine's number of cores, and several runs side by
+    side are trained sooner. This is how the course trains what it publishes. A whole run of one
+    thread is therefore taken by a process with any number; if there is none, all threads train.
+    """
+    published = describe(config, data, threads=1)
+    done = checkpoints.numbered(run_dir / published["key"], "checkpoint")
+    return published if max(done, default=0) >= config.epochs else describe(config, data)
 
 
 @contextmanager
@@ -279,5 +302,5 @@ def seconds_per_epoch(config: Config[nn.Module], data: Digits, run_dir: Path = R
     Raises:
         DamagedFileError: seconds.json is missing or damaged; the message says what to do.
     """
-    path = Path(run_dir) / describe(config, data)["key"] / "seconds.json"
+    path = Path(run_dir) / _taken(config, data, Path(run_dir))["key"] / "seconds.json"
     return [epoch["seconds"] for epoch in _noted_epochs(path)]
