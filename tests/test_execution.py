@@ -11,6 +11,7 @@ import pytest
 
 from vae_helpers import PROJECT, __main__
 from vae_helpers.course import execution, notebooks, tolerances
+from vae_helpers.store import machine
 
 
 def notebook_of(*sources):
@@ -83,15 +84,18 @@ def test_a_package_that_was_installed_without_the_course_says_what_is_missing(tm
     assert "`pip install -e .`" in done.stderr
 
 
+BENCH = {"rounds": 5, "threads": [], "compiled": False, "write": False}
+
+
 @pytest.mark.parametrize(
     ("words", "called"),
     [
-        (["bench", "--rounds", "2"], ("speed", {"rounds": 2, "threads": [], "write": False})),
+        (["bench", "--rounds", "2"], ("speed", {**BENCH, "rounds": 2})),
         (
             ["bench", "--threads", "1", "2", "--write"],
-            ("speed", {"rounds": 5, "threads": [1, 2], "write": True}),
+            ("speed", {**BENCH, "threads": [1, 2], "write": True}),
         ),
-        (["bench", "--studies"], ("studies", {})),
+        (["bench", "--compiled"], ("speed", {**BENCH, "compiled": True})),
         (["bench", "scaling", "--write"], ("scaling", {"repeats": 3, "write": True})),
         (["bench", "--write", "scaling"], ("scaling", {"repeats": 3, "write": True})),
         (["bench", "thread-effects", "--epochs", "1"], ("effects", {"epochs": 1, "write": False})),
@@ -106,7 +110,6 @@ def test_the_command_line_passes_on_what_it_was_given(monkeypatch, words, called
     calls = []
     for module, function, name in (
         (speed, "report", "speed"),
-        (speed, "report_studies", "studies"),
         (scaling, "report", "scaling"),
         (thread_effects, "report", "effects"),
         (recheck, "recheck", "recheck"),
@@ -174,7 +177,8 @@ def test_a_notebook_runs_with_the_values_given_and_keeps_its_source(toy):
     assert (toy / "01_toy.ipynb").read_bytes() == before
 
 
-def test_a_failing_notebook_stops_the_run_and_is_kept_with_the_error_in_it(toy):
+def test_a_failing_notebook_stops_the_run_and_is_kept_with_the_error_in_it(toy, monkeypatch):
+    monkeypatch.setattr(machine, "cores", lambda: 1)
     nbformat.write(notebook_of("epochs: int = 2  # passes"), toy / "02_never.ipynb")
     executions = execution.plan([], {"epochs": "3"})
     with pytest.raises(execution.NotebookFailedError, match=r"01_toy: cell 3 failed.*three"):

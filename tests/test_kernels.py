@@ -1,5 +1,6 @@
 """Forked kernels: as fresh as those that Jupyter starts, and found dead when they have died."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -15,10 +16,20 @@ from vae_helpers.course import execution, notebooks, sockets
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only")
 
-STATE = """import os, random, sys, torch
-print(torch.get_num_threads(), os.getcwd(), sorted(vars())[-3:], __name__)
-print(os.getsid(0) == os.getpid(), sys.modules["__main__"].__dict__ is globals())"""
 PARAMETERS = "epochs: int = 2  # passes"
+LEAVES = "import torch, math\nmath.pi = 3\ntorch.manual_seed(1)\ntorch.set_num_threads(1)"
+FINDS = """import math, os, random, sys, torch
+print(math.pi, torch.get_num_threads(), os.getcwd(), sorted(vars())[-3:], __name__)
+print(os.getsid(0) == os.getpid(), sys.modules["__main__"].__dict__ is globals())"""
+COUNTS = """import concurrent.futures, os, torch, threadpoolctl, scipy.linalg
+print({pool["num_threads"] for pool in threadpoolctl.threadpool_info()})
+print(torch.__config__.parallel_info())
+with concurrent.futures.ThreadPoolExecutor() as other:
+    print(torch.get_num_threads(), other.submit(torch.get_num_threads).result())"""
+TELLS = """import json, os, pathlib, tempfile
+kernel, scratch = get_ipython().kernel.parent, tempfile.TemporaryDirectory()
+parent = pathlib.Path(f"/proc/{os.getppid()}/cmdline").read_bytes().decode()
+print(json.dumps([parent, f"{kernel.transport} {kernel.ip}", scratch.name]))"""
 
 
 @pytest.fixture
@@ -30,52 +41,65 @@ def toy(tmp_path, monkeypatch):
 
 
 def printed(execution):
+    """What each cell has printed."""
     executed = nbformat.read(execution.output, as_version=4)
-    return "".join(out["text"] for cell in executed.cells for out in cell.outputs)
+    return ["".join(out["text"] for out in cell.outputs) for cell in executed.cells]
 
 
-def test_a_forked_kernel_finds_what_a_fresh_one_finds(toy):
-    leaves = "import torch, math\nmath.pi = 3\ntorch.manual_seed(1)\ntorch.set_num_threads(1)"
-    finds = "import math\nprint(math.pi)\n" + STATE
-    nbformat.write(notebook_of(PARAMETERS, leaves), toy / "01_toy.ipynb")
-    nbformat.write(notebook_of(PARAMETERS, finds), toy / "02_toy.ipynb")
-    first, second = execution.plan()
-    execution.run([first, second])
-    forked = printed(second)
-    execution.run([second])  # one notebook alone has a kernel of Jupyter's
-    assert forked == printed(second)
-    assert forked.startswith("3.14159")
+class Ran:
+    """Two notebooks in forked kernels, and the second again, alone in a kernel of Jupyter's."""
+
+    def __init__(self, folder, patch, threads):
+        self.threads, self.sockets = threads, []
+        new_folder = sockets.new_folder
+        patch.setattr(notebooks, "NOTEBOOKS", folder)
+        patch.setattr(notebooks, "BUILD", folder / "build")
+        patch.setattr(
+            sockets, "new_folder", lambda: self.sockets.append(new_folder()) or self.sockets[-1]
+        )
+        for name, code in {"01_toy": LEAVES, "02_toy": FINDS}.items():
+            nbformat.write(notebook_of(PARAMETERS, code, COUNTS, TELLS), folder / f"{name}.ipynb")
+        first, second = execution.plan()
+        execution.run([first, second], threads=threads)
+        forked = [printed(first), printed(second)]
+        execution.run([second], threads=threads)
+        self.found, self.found_alone = forked[1][1:3], printed(second)[1:3]
+        self.told = [json.loads(cells[3]) for cells in (*forked, printed(second))]
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_forked_kernel_has_the_threads_of_its_environment_in_every_library(toy, threads):
-    counts = """import concurrent.futures, os, torch, threadpoolctl, scipy.stats
-print({pool["num_threads"] for pool in threadpoolctl.threadpool_info()})
-print(torch.__config__.parallel_info())
-with concurrent.futures.ThreadPoolExecutor() as other:
-    print(torch.get_num_threads(), other.submit(torch.get_num_threads).result())"""
-    for name in ("01_toy", "02_toy"):
-        nbformat.write(notebook_of(PARAMETERS, counts), toy / f"{name}.ipynb")
-    executions = execution.plan()
-    execution.run(executions, threads=threads)
-    forked = [printed(it) for it in executions]
-    execution.run(executions[:1], threads=threads)
-    assert forked == [printed(executions[0])] * 2
-    assert forked[0].startswith(f"{{{threads}}}\n")
-    assert forked[0].endswith(f"{threads} {threads}\n")
+@pytest.fixture(scope="module", params=[1, 2], ids=["one thread", "two threads"])
+def ran(request, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        yield Ran(tmp_path_factory.mktemp("course"), patch, request.param)
 
 
-PARENT = "print(open(f'/proc/{__import__(\"os\").getppid()}/cmdline').read().replace('\\0', ' '))"
+def test_a_forked_kernel_finds_what_a_fresh_one_finds(ran):
+    assert ran.found == ran.found_alone
+    assert ran.found[0].startswith("3.14159")
 
 
-def test_kernels_are_forked_for_several_notebooks_and_not_for_one(toy):
-    for name in ("01_toy", "02_toy"):
-        nbformat.write(notebook_of(PARAMETERS, PARENT), toy / f"{name}.ipynb")
-    executions = execution.plan()
-    execution.run(executions, threads=1)
-    assert all("forkserver" in printed(it) for it in executions)
-    execution.run(executions[:1])
-    assert "forkserver" not in printed(executions[0])
+def test_a_forked_kernel_has_the_threads_of_its_environment_in_every_library(ran):
+    assert ran.found[1] == ran.found_alone[1]
+    assert ran.found[1].startswith(f"{{{ran.threads}}}\n")
+    assert ran.found[1].endswith(f"{ran.threads} {ran.threads}\n")
+
+
+def test_kernels_are_forked_for_several_notebooks_and_not_for_one(ran):
+    assert ["forkserver" in parent for parent, _, _ in ran.told] == [True, True, False]
+
+
+def test_kernels_talk_through_sockets_that_are_gone_afterwards(ran):
+    assert len(ran.sockets) == 3
+    talked = [socket for _, socket, _ in ran.told]
+    assert sorted(talked) == sorted(f"ipc {folder}/kernel" for folder in ran.sockets)
+    assert not any(pathlib.Path(folder).exists() for folder in ran.sockets)
+
+
+def test_a_forked_kernel_removes_its_temporary_folders_when_it_ends(ran):
+    folders = [pathlib.Path(scratch) for _, _, scratch in ran.told[:2]]
+    assert len(set(folders)) == 2
+    wait_until(lambda: not any(folder.exists() for folder in folders), seconds=20)
+    assert [folder for folder in folders if folder.exists()] == []
 
 
 def test_a_forked_kernel_ends_when_the_course_is_killed(toy):
@@ -86,8 +110,9 @@ def test_a_forked_kernel_ends_when_the_course_is_killed(toy):
     nbformat.write(notebook_of(PARAMETERS, f"{sleeps}\ntime.sleep(600)"), toy / "01_toy.ipynb")
     nbformat.write(notebook_of(PARAMETERS), toy / "02_toy.ipynb")
     code = f"""import pathlib
-from vae_helpers.course import execution, notebooks
+from vae_helpers.course import execution, kernels, notebooks
 if __name__ == "__main__":
+    kernels.PRELOADED = ()  # they would take long, and no notebook imports anything
     notebooks.NOTEBOOKS = notebooks.BUILD = pathlib.Path({str(toy)!r})
     execution.run(execution.plan())"""
     (toy / "killed.py").write_text(code, encoding="utf-8")
@@ -111,22 +136,6 @@ def test_a_forked_kernel_that_dies_is_a_failed_notebook(toy):
     nbformat.write(notebook_of(PARAMETERS, "import os\nos._exit(3)"), toy / "02_toy.ipynb")
     with pytest.raises(execution.NotebookFailedError, match="02_toy: its kernel died"):
         execution.run(execution.plan())
-
-
-def test_kernels_talk_through_sockets_that_are_gone_afterwards(toy, monkeypatch):
-    folders = []
-    new_folder = sockets.new_folder
-    monkeypatch.setattr(sockets, "new_folder", lambda: folders.append(new_folder()) or folders[-1])
-    shows = "print(get_ipython().kernel.parent.transport, get_ipython().kernel.parent.ip)"
-    for name in ("01_toy", "02_toy"):
-        nbformat.write(notebook_of(PARAMETERS, shows), toy / f"{name}.ipynb")
-    executions = execution.plan()
-    execution.run(executions)
-    execution.run(executions[:1])
-    assert len(folders) == 3
-    assert printed(executions[1]) == f"ipc {folders[1]}/kernel\n"
-    assert printed(executions[0]) == f"ipc {folders[2]}/kernel\n"
-    assert not any(pathlib.Path(folder).exists() for folder in folders)
 
 
 def test_sockets_have_short_paths_wherever_temporary_files_go(tmp_path, monkeypatch):
@@ -167,16 +176,4 @@ execution.run(execution.plan())"""
         [sys.executable, "-c", code], capture_output=True, encoding="utf-8", timeout=120
     )
     assert done.returncode == 0, done.stderr
-    assert printed(execution.plan()[0]) == "ran\n"
-
-
-def test_a_forked_kernel_removes_its_temporary_folders_when_it_ends(toy):
-    makes = "import tempfile\nscratch = tempfile.TemporaryDirectory()\nprint(scratch.name)"
-    for name in ("01_toy", "02_toy"):
-        nbformat.write(notebook_of(PARAMETERS, makes), toy / f"{name}.ipynb")
-    executions = execution.plan()
-    execution.run(executions)
-    folders = [pathlib.Path(printed(it).strip()) for it in executions]
-    assert len(set(folders)) == 2
-    wait_until(lambda: not any(folder.exists() for folder in folders), seconds=20)
-    assert [folder for folder in folders if folder.exists()] == []
+    assert printed(execution.plan()[0])[1] == "ran\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,14 @@ from vae_helpers.store.code_digest import CodeDigestError
 from vae_helpers.store.files import DamagedFileError, FileNotWrittenError, write_whole
 from vae_helpers.studies import planning, running
 from vae_helpers.studies.planning import Plan
+
+NARROW = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+}
+"""An environment in which the libraries use no more than AVX2 on a processor that has AVX-512."""
 
 if TYPE_CHECKING:
     from vae_helpers.data import Digits
@@ -121,18 +130,41 @@ def _classifier(options: Namespace) -> int:
     return int(found != classifier.CHECKSUM)
 
 
+def _digits(options: Namespace) -> None:
+    """Train the study's network for a moment and show what it makes of noise."""
+    from vae_helpers import figures, training
+    from vae_helpers.seeds import new_rng
+    from vae_helpers.store import runs
+
+    config = training.TrainConfig(epochs=options.epochs)
+    model = runs.fit(config, _mnist(), title=f"epochs 1 to {options.epochs}").model
+    images = model.sample(100, rng=new_rng(config.seed, "samples")).cpu()
+    path = notebooks.BUILD / "digits.png"
+    path.parent.mkdir(exist_ok=True)
+    title = f"One hundred samples after {options.epochs} epochs"
+    figures.image_panels({title: images}, columns=10).savefig(path)
+    print(f"{path}: what the network makes of noise after {options.epochs} epochs")
+
+
 def _bench(options: Namespace) -> None:
-    from vae_helpers.benchmarks import scaling, speed, thread_effects
+    if options.narrow:
+        os.environ.update(NARROW)
+    from vae_helpers.benchmarks import cluster, scaling, speed, thread_effects
 
     _mnist()
     if options.what == "scaling":
         scaling.report(repeats=options.repeats, write=options.write)
     elif options.what == "thread-effects":
         thread_effects.report(epochs=options.epochs, write=options.write)
-    elif options.studies:
-        speed.report_studies()
+    elif options.what == "cluster":
+        cluster.report(workers=options.workers, write=options.write)
     else:
-        speed.report(rounds=options.rounds, threads=options.threads, write=options.write)
+        speed.report(
+            rounds=options.rounds,
+            threads=options.threads,
+            compiled=options.compiled,
+            write=options.write,
+        )
 
 
 def _mnist() -> Digits:
@@ -173,6 +205,10 @@ def _parser() -> ArgumentParser:
     run.set_defaults(do=_run)
     run.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="such as 04_training, or 04")
     _add_parameters(run)
+
+    digits = commands.add_parser("digits", help="a first picture: two epochs, a hundred samples")
+    digits.set_defaults(do=_digits)
+    digits.add_argument("--epochs", type=_positive, default=2)
 
     refresh = commands.add_parser("refresh", help="replace the committed outputs by new ones")
     refresh.set_defaults(do=_refresh)
@@ -221,14 +257,17 @@ def _add_bench(bench: ArgumentParser) -> None:
     bench.set_defaults(do=_bench)
     bench.add_argument("--rounds", type=_positive, default=5)
     bench.add_argument("--threads", type=_positive, nargs="+", default=[], help="1 and all if none")
-    bench.add_argument("--studies", action="store_true", help="time a small study instead")
+    bench.add_argument("--narrow", action="store_true", help="with vectors of AVX2 at most")
+    bench.add_argument("--compiled", action="store_true", help="torch.compile too; a minute more")
     bench.add_argument("--write", action="store_true", help="the figures, into report/")
     others = bench.add_subparsers(dest="what", metavar="WHAT")
     scaling = others.add_parser("scaling", help="time and memory against the sizes of everything")
     scaling.add_argument("--repeats", type=_positive, default=3)
     effects = others.add_parser("thread-effects", help="what the number of threads changes")
     effects.add_argument("--epochs", type=_positive, default=3)
-    for other in (scaling, effects):
+    cluster = others.add_parser("cluster", help="a study's seconds by workers; all studies' needs")
+    cluster.add_argument("--workers", type=_positive, nargs="+", default=[], metavar="N")
+    for other in (scaling, effects, cluster):
         other.add_argument("--write", action="store_true", default=argparse.SUPPRESS)
 
 

@@ -11,23 +11,40 @@ import itertools
 import json
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from threading import Event
+from typing import TYPE_CHECKING, Any
 
 from vae_helpers import PROJECT, parameters
 from vae_helpers.course import kernels, notebooks, sockets, tolerances
 from vae_helpers.course.notebooks import PROFILES, SMOKE
 from vae_helpers.parameters import Flag, Number, ParameterError, Several, shown, suggestion
+from vae_helpers.store import machine
 from vae_helpers.store.files import ensure_writable, write_whole
+
+if TYPE_CHECKING:
+    from vae_helpers.course.display import Display, Tell
 
 PUBLISHED = PROJECT / "report"
 REFERENCES = PROJECT / "tests" / "smoke"
-REFRESH_THREADS = 2
+LONG = {
+    "04_training": 20.0,
+    "05_gan": 17.0,
+    "07_latent_space": 9.0,
+    "03_ablation": 9.0,
+    "10_clinic": 6.0,
+}
+"""Notebooks that train, the longest first, each with about how many times as long as another."""
+ALONE = ("11_speed",)
+"""Notebooks whose subject is time: nothing else is executed meanwhile."""
+MOST_AT_A_TIME = 4
+"""Kernels, of some 700 MB each; with more of them the longest notebook would take as long."""
 IOPUB_SECONDS = 120
 """How long a kernel may take to hand over a cell's output: papermill's 4 are few under load."""
 
@@ -93,11 +110,15 @@ def plan(
 
 
 def run(executions: Iterable[Execution], *, threads: int | None = None) -> None:
-    """Execute notebooks one after the other and stop at the first that fails.
+    """Execute notebooks side by side, each in a kernel of its own, and stop if one fails.
+
+    Those that train begin first. A run that two of them need is trained by one, and the other
+    waits. What one thread computes depends on no number of cores, so each of several kernels has
+    one thread; a notebook that is executed alone has all of them.
 
     Args:
         executions: from `plan`.
-        threads: of every kernel; what the machine has if None.
+        threads: of every kernel.
 
     Raises:
         ParameterError: a GPU or a data set is asked for and is not there; nothing was executed.
@@ -105,25 +126,79 @@ def run(executions: Iterable[Execution], *, threads: int | None = None) -> None:
         NotebookFailedError: a cell raised, and papermill's notebook is kept with the error marked
             in it; or the notebook has come to its end and missed a tolerance.
     """
-    executions = list(executions)
+    once = {execution.output: execution for execution in executions}  # some have no smoke profile
+    executions = sorted(once.values(), key=lambda it: -LONG.get(it.notebook, 1))
     check_devices(executions)
     check_datasets(executions)
     for execution in executions:
         ensure_writable(execution.output.parent)
-    with kernels.forked() if len(executions) > 1 else nullcontext():
-        for number, execution in enumerate(executions, start=1):
-            label = f"{number}/{len(executions)} {execution.notebook}"
-            print(f"{label} ({execution.profile}) ...", flush=True)
-            began = time.perf_counter()
-            with _environment(OMP_NUM_THREADS=threads):
-                execute(execution, progress=label if sys.stderr.isatty() else None)
-            if missed := _missed(execution):
-                raise NotebookFailedError(
-                    f"{execution.notebook}: {len(missed)} of its numbers missed their tolerances: "
-                    f"{', '.join(missed)}. README.md says what to do\nThe notebook says which "
-                    f"mistakes they exclude: {_short(execution.output)}"
-                )
-            print(f"{label} done in {time.perf_counter() - began:.0f} s", flush=True)
+    if not executions:
+        return
+    from vae_helpers.course.display import Display
+
+    threads = threads or (1 if len(executions) > 1 else None)
+    lanes = side_by_side(len(executions), threads)
+    with (
+        kernels.forked() if len(executions) > 1 else nullcontext(),
+        _environment(OMP_NUM_THREADS=threads, **sockets.environment()),
+        Display({_label(it): LONG.get(it.notebook, 1) for it in executions}) as display,
+    ):
+        timed = [execution for execution in executions if execution.notebook in ALONE]
+        _run_side_by_side([it for it in executions if it not in timed], lanes, display)
+        _run_side_by_side(timed, 1, display)
+
+
+def side_by_side(notebooks: int, threads: int | None) -> int:
+    """How many notebooks are executed at a time, with so many threads each; all cores if None."""
+    if threads is None:
+        return 1
+    return max(1, min(notebooks, machine.cores() // threads, MOST_AT_A_TIME))
+
+
+def _label(execution: Execution) -> str:
+    return f"{execution.notebook} ({execution.profile})"
+
+
+def _run_side_by_side(executions: Sequence[Execution], lanes: int, display: Display) -> None:
+    stopped = Event()
+
+    def run_unless_stopped(execution: Execution) -> None:
+        try:
+            if not stopped.is_set():
+                _run_one(execution, display)
+        except BaseException:
+            stopped.set()
+            raise
+
+    with ThreadPoolExecutor(lanes) as pool:
+        futures = [pool.submit(run_unless_stopped, execution) for execution in executions]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:  # Ctrl-C too
+            stopped.set()
+            kernels.kill_all()
+            raise
+
+
+def _run_one(execution: Execution, display: Display) -> None:
+    from jupyter_core.utils import ensure_event_loop
+
+    label = _label(execution)
+    display.say(f"{label} ...")
+    began = time.perf_counter()
+    try:
+        execute(execution, tell=partial(display.at, label))
+    finally:
+        ensure_event_loop().close()  # jupyter_client has made one for this thread
+    if missed := _missed(execution):
+        raise NotebookFailedError(
+            f"{execution.notebook}: {len(missed)} of its numbers missed their tolerances: "
+            f"{', '.join(missed)}. README.md says what to do\nThe notebook says which "
+            f"mistakes they exclude: {_short(execution.output)}"
+        )
+    display.done(label)
+    display.say(f"{label} done in {time.perf_counter() - began:.0f} s{display.left()}")
 
 
 def check_devices(executions: Iterable[Execution]) -> None:
@@ -167,12 +242,12 @@ def _missed(execution: Execution) -> list[str]:
     ]
 
 
-def execute(execution: Execution, *, progress: str | None = None) -> None:
+def execute(execution: Execution, *, tell: Tell = lambda *_: None) -> None:
     """Execute one notebook in a fresh kernel, which inherits this process's environment.
 
     Args:
         execution: from `plan`.
-        progress: what a bar on stderr says; no bar if None.
+        tell: is told how far it is.
 
     Raises:
         NotebookFailedError: a cell raised, or the kernel died; papermill's notebook is kept.
@@ -180,6 +255,8 @@ def execute(execution: Execution, *, progress: str | None = None) -> None:
     import papermill
     from nbclient.exceptions import CellTimeoutError
     from papermill.exceptions import PapermillExecutionError
+
+    from vae_helpers.course.display import ENGINE
 
     os.environ.update(sockets.environment())
     execution.output.parent.mkdir(parents=True, exist_ok=True)
@@ -194,7 +271,9 @@ def execute(execution: Execution, *, progress: str | None = None) -> None:
                 for name, value in execution.overrides.items()
             },
             cwd=notebooks.NOTEBOOKS,
-            progress_bar={"desc": progress} if progress else False,
+            engine_name=ENGINE,
+            tell=tell,
+            progress_bar=False,
             # an interrupted kernel would print its own traceback over the message of ours
             extra_arguments=["--log-level=CRITICAL"],
             iopub_timeout=IOPUB_SECONDS,
@@ -219,7 +298,7 @@ def execute(execution: Execution, *, progress: str | None = None) -> None:
 def refresh(profiles: Sequence[str] = PROFILES) -> None:
     """Replace what is committed of executions by what new ones give.
 
-    Every notebook runs in a fresh kernel with a fixed number of threads. Nothing is replaced
+    Every notebook runs in a fresh kernel with one thread. Nothing is replaced
     unless all of them have passed.
 
     Args:
@@ -227,7 +306,7 @@ def refresh(profiles: Sequence[str] = PROFILES) -> None:
             references in tests/smoke that `make test` holds the course in miniature against.
     """
     executions = {profile: plan(profile=profile) for profile in profiles}
-    run(itertools.chain(*executions.values()), threads=REFRESH_THREADS)
+    run(itertools.chain(*executions.values()), threads=1)
     if "full" in executions:
         _publish(executions["full"])
     if "smoke" in executions:
@@ -369,7 +448,7 @@ def _typed(name: str, value: Any) -> Any:
 
 
 @contextmanager
-def _environment(**variables: int | None) -> Iterator[None]:
+def _environment(**variables: int | str | None) -> Iterator[None]:
     before = dict(os.environ)
     os.environ.update({name: str(value) for name, value in variables.items() if value is not None})
     try:

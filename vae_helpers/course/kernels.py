@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
+from weakref import WeakSet
 
 from vae_helpers.course.sockets import SocketProvisioner
 
@@ -45,11 +46,22 @@ def forked() -> Iterator[None]:
         _forking = False
 
 
+_started: WeakSet[ForkingProvisioner] = WeakSet()
+
+
+def kill_all() -> None:
+    """End all kernels of this process at once, in whatever thread they are waited for."""
+    for provisioner in list(_started):
+        if (process := provisioner.process) is not None and process.poll() is None:
+            process.kill()
+
+
 class ForkingProvisioner(SocketProvisioner):
     """Starts a kernel by a fork of the prepared process, and otherwise does what Jupyter does."""
 
     async def launch_kernel(self, cmd: list[str], **given: Any) -> Any:
         """Fork, and wait until the kernel listens: a client that is too early waits for long."""
+        _started.add(self)
         if not _forking:
             return await super().launch_kernel(cmd, **given)
         bound, sockets = _context.Pipe(duplex=False)
