@@ -1,7 +1,9 @@
 """Run a study: its cells shared out by dask, each of them one papermill run.
 
 What a cell found is written whole to `FOLDER/cells/<key>.json` as soon as it is done, so that a
-study that was stopped, even killed, goes on with the cells that are missing or damaged.
+study that was stopped, even killed, goes on with the cells that are missing or damaged. A worker
+gets cells only if its code and its versions are the client's; it may join late, and the cell of one
+that is gone runs again on another.
 `FOLDER/table.csv` has one row per cell and the same bytes whether or not it was stopped;
 `FOLDER/provenance.json` says how, when and where it was made.
 """
@@ -18,14 +20,15 @@ import platform
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vae_helpers import PROJECT
-from vae_helpers.course import execution
+from vae_helpers.course import execution, notebooks
 from vae_helpers.course.execution import NotebookFailedError
 from vae_helpers.parameters import ParameterError
 from vae_helpers.store import code_digest
@@ -45,6 +48,9 @@ if TYPE_CHECKING:
 
 VERSIONS = ("torch", "torchvision", "numpy", "papermill", "distributed")
 SCHEDULER_SECONDS = 10
+POLL_SECONDS = 0.5
+"""How long a worker that joins or is gone may go unnoticed."""
+DIED = "its worker died again and again, killed or out of memory"
 
 Record = dict[str, Any]
 
@@ -52,21 +58,41 @@ Record = dict[str, Any]
 class SchedulerLostError(RuntimeError):
     """The scheduler went away while a study ran."""
 
+    def __init__(self) -> None:
+        super().__init__(
+            "the scheduler went away; finished cells are stored, the same command goes on"
+        )
+
+
+class _Running(NamedTuple):
+    """A cell under way.
+
+    Attributes:
+        cell: what runs.
+        worker: the address of the only worker that may run it.
+        workers: how many there were when it began.
+    """
+
+    cell: Cell
+    worker: str
+    workers: int
+
 
 def run(plan: Plan, *, scheduler: str | None = None, workers: int | None = None) -> int:
     """Execute the cells that are not finished, and write table and provenance.
 
     Args:
         plan: what to run.
-        scheduler: address of a dask scheduler, whose workers have the same code; a local cluster
-            if None. One thread of a worker there stands for one core.
+        scheduler: address of a dask scheduler; a local cluster if None. One thread of a worker
+            there stands for one core. Workers with other code or versions get no cells.
         workers: processes of the local cluster, which share the cores; as many as cores if None.
 
     Returns:
         How many cells failed. They are rows of the table, and run again next time.
 
     Raises:
-        ParameterError: there is no such number of workers or no scheduler at that address.
+        ParameterError: there is no such number of workers, no scheduler at that address, or none
+            of its workers has this code and these versions.
         SchedulerLostError: it went away meanwhile.
     """
     if workers is not None and workers < 1:
@@ -80,7 +106,8 @@ def run(plan: Plan, *, scheduler: str | None = None, workers: int | None = None)
         workers = min(workers or _cores(), len(plan.cells))
         threads = 1 if scheduler else threads_each(workers, cores=_cores())
         with _client(scheduler, workers) as client:
-            for cell, record in _run_cells(client, waiting, threads=threads):
+            able = _Workers(client, plan)
+            for cell, record in _run_cells(able, waiting, threads=threads):
                 write_whole(_path(plan, cell), sealed(record))
                 records[cell.key] = record
                 _report(cell, record, f"{len(records)}/{len(plan.cells)}")
@@ -103,6 +130,28 @@ def publish(plan: Plan) -> None:
 def threads_each(workers: int, *, cores: int) -> int:
     """How many threads a cell gets when workers share the cores of one machine."""
     return max(1, cores // workers)
+
+
+def about_worker(notebook: str, words: Iterable[str]) -> dict[str, str]:
+    """What has to be the same on all workers of a study; called on a worker.
+
+    Returns:
+        The digest of the notebook's code as `code`, with these texts among the values of its
+        parameters, and the versions of Python and of the packages in `VERSIONS`.
+    """
+    return {"code": code_digest.of_notebook(notebook, words), **_versions()}
+
+
+def differences(expected: Mapping[str, str], got: Mapping[str, str]) -> str:
+    """What of a worker is not as expected, such as "torch: expected 2.1, got 2.0"; "" if nothing.
+
+    Which build a version is, such as +cpu, does not count.
+    """
+    return ", ".join(
+        f"{name}: expected {value}, got {got.get(name)}"
+        for name, value in expected.items()
+        if value.partition("+")[0] != got.get(name, "").partition("+")[0]
+    )
 
 
 def run_cell(cell: Cell, *, threads: int) -> dict[str, Any]:
@@ -193,10 +242,7 @@ def provenance(plan: Plan, records: Sequence[Record]) -> dict[str, Any]:
         "seeds": sorted({cell.values["seed"] for cell in plan.cells if "seed" in cell.values}),
         "threads": sorted({record["threads"] for record in records}),
         "workers": sorted({record["workers"] for record in records}),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in VERSIONS},
-        },
+        "versions": _versions(),
         "machine": f"{platform.machine()}, {platform.system()}, {_cores()} cores",
         "date": _today(),
         "cells": [
@@ -273,42 +319,155 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+class _Workers:
+    """The workers of a client that may run cells of a study; each is asked once."""
+
+    def __init__(self, client: Client, plan: Plan) -> None:
+        words = tables.words_among(
+            notebooks.defaults(plan.notebook), plan.arms, plan.grid, plan.given
+        )
+        self.client = client
+        self._question = plan.notebook, words
+        self._expected = {"code": plan.code, **_versions()}
+        self._refused: dict[str, str] = {}
+        self._taken: set[str] = set()
+
+    def threads(self) -> dict[str, int]:
+        """The threads of each worker that may run cells, by its address.
+
+        Of a worker that may not it is said once why.
+
+        Raises:
+            SchedulerLostError: the scheduler went away.
+        """
+        if self.client.status != "running":
+            raise SchedulerLostError
+        try:
+            there = self.client.nthreads()
+            new = [it for it in there if it not in self._taken and it not in self._refused]
+            if new:
+                self._ask(new)
+        except OSError as error:
+            raise SchedulerLostError from error
+        return {worker: count for worker, count in there.items() if worker in self._taken}
+
+    def none(self) -> ParameterError:
+        """The error that no worker may run cells."""
+        found = "; ".join(f"{worker} has {why}" for worker, why in self._refused.items())
+        return ParameterError(
+            "expected a worker with this code and these versions, got "
+            f"{found or 'no worker'}: bring {PROJECT} and its environment there to the same state"
+        )
+
+    def _ask(self, workers: list[str]) -> None:
+        said = self.client.run(about_worker, *self._question, workers=workers, on_error="return")
+        for worker, answer in said.items():
+            if isinstance(answer, OSError):
+                continue  # it is gone, or does not answer yet
+            failed = isinstance(answer, BaseException)
+            why = _reason(answer) if failed else differences(self._expected, answer)
+            if not why:
+                self._taken.add(worker)
+                continue
+            self._refused[worker] = why
+            print(
+                f"worker {worker} gets no cells: {why}; bring {PROJECT} and its environment there "
+                "to the same state and start it again",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
 def _run_cells(
-    client: Client, cells: Iterable[Cell], *, threads: int
+    workers: _Workers, cells: Iterable[Cell], *, threads: int
 ) -> Iterator[tuple[Cell, Record]]:
     """Each cell with its record, as they are done."""
-    from distributed import as_completed
-
-    waiting, completed = [*cells][::-1], as_completed()
-    running: dict[Future[Any], Cell] = {}
+    client, waiting = workers.client, [*cells][::-1]
+    if not workers.threads():
+        raise workers.none()
+    running: dict[Future[Any], _Running] = {}
+    tries: Counter[str] = Counter()
     while waiting or running:
-        size = client.nthreads()
-        # never more than there are threads: dask blames all that a worker held when it died
-        while waiting and len(running) < max(1, sum(size.values())):
-            cell = waiting.pop()
-            # with the same name an earlier client's call that still runs is taken over
-            future = client.submit(run_cell, cell, threads=threads, key=f"cell-{cell.key}")
-            running[future] = cell
-            completed.add(future)
-        future = next(completed)
-        cell = running.pop(future)
-        if future.cancelled():
-            raise SchedulerLostError(
-                "the scheduler went away; finished cells are stored, the same command goes on"
-            )
-        if future.status == "finished":
-            outcome = future.result()
-        else:
-            outcome = {"seconds": None, "error": _reason(future.exception())}
-        yield cell, record(cell, outcome, threads=threads, workers=len(size))
+        there = workers.threads()
+        for future in [it for it, own in running.items() if own.worker not in there]:
+            if not future.done():
+                waiting.append(_lost(client, future, running.pop(future)))
+        for worker in _free(there, running.values()):
+            if waiting and tries[waiting[-1].key] > _allowed_failures():
+                cell = waiting.pop()
+                failed = {"seconds": None, "error": DIED}
+                yield cell, record(cell, failed, threads=threads, workers=len(there))
+            elif waiting:
+                cell = waiting.pop()
+                tries[cell.key] += 1
+                # with the same name an earlier client's call that still runs is taken over
+                key = f"cell-{cell.key}-{tries[cell.key]}"
+                future = client.submit(run_cell, cell, threads=threads, workers=[worker], key=key)
+                running[future] = _Running(cell, worker, len(there))
+        for future in _done(running):
+            own = running.pop(future)
+            outcome = _outcome(future)
+            yield own.cell, record(own.cell, outcome, threads=threads, workers=own.workers)
+
+
+def _free(there: Mapping[str, int], running: Iterable[_Running]) -> Iterator[str]:
+    """The worker of each thread that has no cell: one more would wait, and die with the worker."""
+    busy = Counter(own.worker for own in running)
+    for place in range(max(there.values(), default=0)):
+        for worker, count in there.items():
+            if busy[worker] <= place < count:
+                yield worker
+
+
+def _done(running: Mapping[Future[Any], _Running]) -> list[Future[Any]]:
+    """The cells that are done, or cannot be any more; waits for the first, but not for long."""
+    from distributed import CancelledError, wait
+
+    if not running:
+        time.sleep(POLL_SECONDS)  # no worker is left: one may join
+        return []
+    with suppress(TimeoutError, CancelledError):
+        wait([*running], timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
+    return [future for future in running if future.done()]
+
+
+def _lost(client: Client, future: Future[Any], own: _Running) -> Cell:
+    """The cell of a worker that is gone, to be run again."""
+    client.cancel(future)  # no other worker may take it
+    said = f"{own.cell.label}: worker {own.worker} is gone, so it runs again when another is free"
+    print(said, file=sys.stderr, flush=True)
+    return own.cell
+
+
+def _outcome(future: Future[Any]) -> dict[str, Any]:
+    """What `run_cell` gave, or the error that it ended with."""
+    if future.cancelled():
+        raise SchedulerLostError
+    if future.status == "finished":
+        return dict(future.result())
+    return {"seconds": None, "error": _reason(future.exception())}
 
 
 def _reason(error: BaseException) -> str:
     from distributed import KilledWorker
 
     if isinstance(error, KilledWorker):
-        return "its worker died again and again, killed or out of memory"
+        return DIED
     return f"{type(error).__name__}: {error}"
+
+
+def _allowed_failures() -> int:
+    """How many workers may die of a cell before it counts as failed: dask's own setting."""
+    import dask
+
+    return int(dask.config.get("distributed.scheduler.allowed-failures"))
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in VERSIONS},
+    }
 
 
 def _report(cell: Cell, record: Record, count: str) -> None:
