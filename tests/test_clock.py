@@ -1,12 +1,15 @@
 """The clock, the probe of memory and the file of figures that the benchmarks share."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from vae_helpers.benchmarks import clock
+from vae_helpers import acceleration, training
+from vae_helpers.benchmarks import clock, speed
 from vae_helpers.store.files import DamagedFileError
+from vae_helpers.training import TrainConfig
 
 
 @pytest.fixture
@@ -57,7 +60,7 @@ def test_ratios_are_taken_within_a_round():
 def test_threads_are_as_before_afterwards_even_when_something_fails():
     before, within = torch.get_num_threads(), []
 
-    @clock.threads(before + 1)
+    @acceleration.threads(before + 1)
     def fail():
         within.append(torch.get_num_threads())
         raise ZeroDivisionError
@@ -77,17 +80,41 @@ worked = []
 
 def hold_40_megabytes(images):
     assert len(images) == 5_000
-    assert not worked, "what an earlier measurement has loaded would not be measured"
-    worked.append(1)
+    worked.append("holding")
+    assert worked == ["holding"], "what an earlier measurement has loaded would not be measured"
     torch.ones(10_000_000)
 
 
-def test_memory_is_that_of_the_work_and_not_of_images_this_process_or_an_earlier_measurement():
+def train(images):
+    worked.append("training")
+    speed.training_of(speed.VAE, images)()
+
+
+@pytest.fixture(scope="module")
+def grown():
+    """Megabytes of a training and of what holds 40, measured one after the other."""
     ballast = torch.ones(100_000_000)  # 400 MB; the images are 16 MB
-    [values] = clock.growth([(5_000, hold_40_megabytes)], repeats=clock.cores() + 1)
-    assert len(values) == clock.cores() + 1
-    assert all(39 < megabytes < 50 for megabytes in values)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clock, "cores", lambda: 1)
+        [[trained], [held]] = clock.growth([(512, train), (5_000, hold_40_megabytes)])
     del ballast
+    return {"training": trained, "holding": held}
+
+
+def test_memory_is_that_of_the_work_and_not_of_images_this_process_or_an_earlier_measurement(grown):
+    assert 39 < grown["holding"] < 50
+
+
+def test_training_holds_weights_gradients_and_two_moments_at_least(grown):
+    model = training.new_model(TrainConfig())
+    own = sum(4 * weights.numel() for weights in model.parameters()) / 1e6
+    assert 4 * own < grown["training"] < 100
+
+
+def test_memory_is_measured_at_every_point_as_often_as_is_asked_for(monkeypatch):
+    monkeypatch.setattr(clock, "ProcessPoolExecutor", lambda n, *_, **__: ThreadPoolExecutor(n))
+    monkeypatch.setattr(clock, "_growth", lambda number, work: work(number))
+    assert clock.growth([(3, float), (5, float)], repeats=2) == [[3, 3], [5, 5]]
 
 
 def test_figures_are_read_as_they_were_written(measured):

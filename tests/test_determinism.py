@@ -2,14 +2,12 @@
 the run was interrupted and whatever else its process has done."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 import torch
 
-from vae_helpers import PROJECT, training
+from vae_helpers import PROJECT, acceleration, training
 from vae_helpers.adversarial import GANConfig
 from vae_helpers.benchmarks import clock, thread_effects
 from vae_helpers.store import runs
@@ -84,15 +82,9 @@ json.dump(found, sys.stdout)
 """
 
 
-def test_another_process_gets_the_same_bits(small):
-    done = subprocess.run(
-        [sys.executable, "-c", IN_ANOTHER_PROCESS],
-        cwd=PROJECT,
-        env={"PATH": "", "PYTHONHASHSEED": "7"},
-        capture_output=True,
-        encoding="utf-8",
-        check=True,
-    )
+def test_another_process_gets_the_same_bits(small, warm_python):
+    done = warm_python.run(IN_ANOTHER_PROCESS, folder=PROJECT, env={"PATH": ""})
+    assert done.returncode == 0, done.stderr
     for kind, (history, weights) in json.loads(done.stdout).items():
         ours = fit(CONFIGS[kind], small)
         assert history == ours.history
@@ -114,9 +106,9 @@ def test_the_difference_is_zero_only_between_equal_bits(config, small):
 
 def test_another_number_of_threads_moves_a_few_steps_by_rounding_at_most(config, small):
     few, one_epoch = small.first(192, 100), replace(config, epochs=1)
-    with clock.threads(1):
+    with acceleration.threads(1):
         one = fit(one_epoch, few)
-    with clock.threads(2):
+    with acceleration.threads(2):
         two = fit(one_epoch, few)
     history, weights = thread_effects.difference(one, two)
     assert history < 1e-5

@@ -2,12 +2,14 @@
 
 import json
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from vae_helpers import training
 from vae_helpers.benchmarks import clock, scaling
+from vae_helpers.store import machine
 
 TIMED = {name: (1, 2) if name == "epochs" else (64, 128) for name in scaling.TIMED}
 WEIGHED = {"batch_size": (64, 128)}
@@ -77,9 +79,21 @@ def test_memory_is_that_of_the_work_on_as_many_images_as_are_asked_for(monkeypat
     assert done == [("images", 30_000, "the images"), ("latent_dim", 2, "the images")]
 
 
+class InThreads(ThreadPoolExecutor):
+    """Does here what would be done in processes, which take seconds to start."""
+
+    def __init__(self, workers, context, **begins):
+        assert context is clock.SPAWN
+        super().__init__(workers, **begins)
+
+    def submit(self, *job):
+        return super().submit(*pickle.loads(pickle.dumps(job)))
+
+
 def test_everything_is_measured_and_written_under_the_keys_of_the_committed_file(monkeypatch):
+    monkeypatch.setattr(scaling, "ProcessPoolExecutor", InThreads)
     monkeypatch.setattr(scaling, "IMAGES", 128)
-    monkeypatch.setattr(clock, "cores", lambda: 1)
+    monkeypatch.setattr(machine, "cores", lambda: 1)
     monkeypatch.setattr(scaling, "megabytes", lambda points, repeats: [[40.0]] * len(points))
     found = scaling.measure(timed=TIMED, weighed=WEIGHED, seeds=2, repeats=1)
     committed = clock.read("scaling")

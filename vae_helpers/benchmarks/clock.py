@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,6 +21,7 @@ from torch import Tensor
 
 from vae_helpers import PROJECT
 from vae_helpers.store.files import read_json, write_whole
+from vae_helpers.store.machine import cores
 
 MEASURED = PROJECT / "report" / "results" / "measured"
 SPAWN = multiprocessing.get_context("spawn")
@@ -79,24 +78,6 @@ def interleaved(
         for _ in range(1 + rounds)
     ]
     return {name: [seconds[name] for seconds in taken[1:]] for name in works}
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Let torch use so many threads, and afterwards as many as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # macOS and Windows do not have it
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def processor() -> str:

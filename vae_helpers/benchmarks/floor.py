@@ -49,7 +49,6 @@ def products_of(work: Work) -> list[Product]:
     multiplied, and a matrix of several products is one here too, so that they fit the caches as
     well as in `work` and no better.
     """
-    acceleration.products()  # its own products are made now and not in `work`
     recorder = _Recorder()
     with recorder:
         work()

@@ -26,10 +26,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vae_helpers import training
+from vae_helpers import acceleration, training
 from vae_helpers.benchmarks import clock, speed
 from vae_helpers.benchmarks.clock import Work
 from vae_helpers.evaluation import log_likelihood
+from vae_helpers.store import machine
 
 IMAGES = 8_192  # of an epoch, unless they are what is changed: whole batches of every size
 FEW_IMAGES = 4_096  # the same for memory: its peak is reached in the second step
@@ -78,7 +79,7 @@ def work(quantity: str, size: int, images: Tensor) -> Work:
 def seconds(points: Points, *, repeats: int) -> list[list[float]]:
     """How long `work` takes at each point, with all cores."""
     images = torch.rand(max(IMAGES, *(size for name, size in points if name == "images")), 784)
-    with clock.threads(clock.cores()):
+    with acceleration.threads(machine.cores()):
         works = {
             (name, size): work(name, size, images if name == "images" else images[:IMAGES])
             for name, size in points
@@ -108,11 +109,11 @@ def compare_seeds(number: int, *, repeats: int) -> dict[str, float]:
     In parallel each has a process of its own with one thread. Starting the processes and
     importing PyTorch is not counted: a study does it once.
     """
-    cores = clock.cores()
+    cores = machine.cores()
     all_there = clock.SPAWN.Barrier(cores)
     with (
         ProcessPoolExecutor(cores, clock.SPAWN, initializer=_ready, initargs=(all_there,)) as pool,
-        clock.threads(cores),
+        acceleration.threads(cores),
     ):
         list(pool.map(train_seed, range(cores)))  # a process is started when work is there for it
         works: dict[str, Work] = {
@@ -170,7 +171,7 @@ def _summaries(sizes: Sizes, measured: Callable[[Points], list[list[float]]]) ->
 def measure(*, timed: Sizes, weighed: Sizes, seeds: int, repeats: int) -> dict[str, Any]:
     """Everything, with the machine that it was measured on."""
     return {
-        "threads": clock.cores(),
+        "threads": machine.cores(),
         "machine": clock.processor(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "date": datetime.now(UTC).date().isoformat(),

@@ -17,10 +17,11 @@ from typing import Any
 
 import torch
 
-from vae_helpers import training
+from vae_helpers import acceleration, training
 from vae_helpers.adversarial import GANConfig
 from vae_helpers.benchmarks import clock
 from vae_helpers.data import Digits, load_mnist
+from vae_helpers.store import machine
 from vae_helpers.training import TrainConfig
 
 Fit = training.Fit[Any]
@@ -58,7 +59,7 @@ def difference(ours: Fit, other: Fit) -> tuple[float, float]:
 def trained(kind: str, digits: Digits, *, epochs: int, device: str, count: int) -> Fit:
     """The course's VAE or GAN, trained with `count` threads on "cpu" or "cuda"."""
     config = KINDS[kind](epochs=epochs, device=device)
-    with clock.threads(count):
+    with acceleration.threads(count):
         return training.train(config.trainer(digits), epochs=epochs)
 
 
@@ -67,7 +68,7 @@ def report(*, epochs: int = 3, write: bool = False) -> None:
 
     With `write` the figures go to report/results/measured/thread_effects.json.
     """
-    digits, cores = load_mnist(), clock.cores()
+    digits, cores = load_mnist(), machine.cores()
     others = {"again": ("cpu", 1), f"{cores} threads": ("cpu", cores)}
     if torch.cuda.is_available():
         others["a GPU"] = ("cuda", 1)
