@@ -4,7 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: run test verify refresh tolerances studies classifier report book serve test-book mutants faults bench clean
+.PHONY: digits run test verify refresh tolerances studies classifier report book serve test-book mutants faults bench clean
+
+digits: $(READY) ## a first picture: two epochs, a hundred samples, into build/digits.png
+	$(BIN)/python -m vae_helpers digits
 
 run: $(READY) ## execute the whole course on MNIST into build/ and build the report from it
 	$(BIN)/python -m vae_helpers run
@@ -49,17 +52,17 @@ serve: book ## show the book at http://localhost:8000, to this machine alone
 test-book: book ## open every page of the book in a real browser; installs Debian's if there is none
 	test -x /usr/bin/chromium || { apt-get update -qq && apt-get install -y -qq chromium fonts-dejavu-core; }
 	$(BIN)/pip install --disable-pip-version-check --quiet -e '.[browser]'
-	$(BIN)/pytest -q tests/browser
+	$(BIN)/pytest -q -n 2 --dist worksteal tests/browser
 
 mutants: $(READY) ## plant mistakes in copies, show which test catches each, and count
 	$(BIN)/pip install --disable-pip-version-check --quiet -e '.[mutants]'
 	$(BIN)/pytest -q tests/test_catalogue.py
-	$(BIN)/python tests/mutants.py
+	$(BIN)/python tests/mutants.py $(PART)
 
 faults: $(READY) ## kill and damage runs, fifty times each, and count what was lost
 	$(BIN)/python tests/faults.py
 
-bench: $(READY) ## our loops, a baseline's and the floor, interleaved; four minutes
+bench: $(READY) ## our loops, those of others and the floor, interleaved; some minutes
 	$(BIN)/python -m vae_helpers bench
 
 clean: ## remove what executions made, but not .venv

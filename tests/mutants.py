@@ -4,6 +4,7 @@
     python tests/mutants.py "KL dropped"         only the mistakes that are named
     python tests/mutants.py --list               their names, each with its check
     python tests/mutants.py --only mechanical --seed 1
+    python tests/mutants.py --ci                 the part that is due at this commit
 
 Each mutant is a copy of the project in a temporary folder with one edit; the project itself is not
 touched. The tests are first run as they are and must pass.
@@ -18,6 +19,10 @@ of those some are drawn, each with one of its changes. The draw depends on the s
 themselves, so that an edit elsewhere leaves it as it is. A mutant is caught when a test of its
 module fails, or does not come to an end. One that survives though nothing that it does is wrong is
 written down with the reason in `equivalent.toml`.
+
+With --ci a part of both is planted: in modules that differ, or whose tests differ, from the commit
+before, and in others that are drawn by the commit's hash, so that another commit draws others. The
+mechanical mutants are those of the sample, so that each is known to be caught or to be equivalent.
 
 With --write, and only if all was run, the scores go to report/results/measured/. The exit status is
 0 if every mistake of the catalogue was caught, and every mutant that survived is known to be
@@ -34,12 +39,13 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 import tomllib
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -53,6 +59,8 @@ from vae_helpers.store.files import write_whole
 EQUIVALENT = PROJECT / "tests" / "equivalent.toml"
 RESULTS = PROJECT / "report" / "results" / "measured" / "mutants.json"
 SAMPLE = 120  # mutants of the mechanical sample
+DUE = {"modules": 4, "mistakes": 8, "mutants": 16}
+"""With --ci: at most so many of what has changed, and so many of the rest."""
 AT_ONCE = 2  # mutants: the cores that every machine of the course has
 TESTS = {
     "acceleration": ("acceleration",),
@@ -63,6 +71,7 @@ TESTS = {
     "course/tolerances": ("tolerances", "results"),
     "data": ("data",),
     "evaluation": ("evaluation",),
+    "gradients": ("gradients",),
     "latent": ("latent",),
     "mixture": ("mixture",),
     "models": ("models",),
@@ -84,13 +93,16 @@ LEFT_OUT = {
     "__main__": "the command line",
     "benchmarks/baseline": "what benchmarks/speed compares with",
     "benchmarks/clock": "measures seconds and megabytes, which differ from machine to machine",
+    "benchmarks/cluster": "measures seconds, as the clock does",
     "benchmarks/floor": "counts for benchmarks/speed, which measures",
+    "benchmarks/rivals": "what benchmarks/speed compares with",
     "benchmarks/scaling": "measures seconds and megabytes, as the clock does",
     "benchmarks/speed": "measures seconds, as the clock does",
     "benchmarks/thread_effects": "measures how far machines differ, as speed how fast they are",
     "course/captions": "words below pictures",
     "course/cells": "asks a kernel which cell it executes",
     "course/charts": "pictures",
+    "course/display": "words while one waits",
     "course/execution": "executes notebooks: its tests take minutes, and compute nothing",
     "course/kernels": "starts processes, and computes nothing",
     "course/notebooks": "names of notebooks and of their parameters",
@@ -100,6 +112,7 @@ LEFT_OUT = {
     "mistakes/catalogue": "what this file runs on",
     "mistakes/lab": "trains copies with mistakes in them, by processes of their own",
     "progress": "words while one waits",
+    "store/machine": "asks the system how many cores there are",
     "store/reference": "trains or reads one classifier",
     "studies/planning": "plans executions, as course/execution does",
     "studies/recheck": "executes cells of studies, as studies/running does",
@@ -420,6 +433,66 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+# The part that is due at a commit
+
+
+class Part(NamedTuple):
+    """What is planted at one commit: first what has changed, then some of the rest.
+
+    Attributes:
+        mistakes: of the catalogue, by name.
+        changed: modules that differ, or whose tests do.
+        others: further modules.
+    """
+
+    mistakes: list[str]
+    changed: list[str]
+    others: list[str]
+
+
+def due(commit: str, differ: Set[str], known: Mapping[str, Mistake]) -> Part:
+    """The part for a commit and the files that differ in it; the same one whenever it is asked."""
+    modules = sorted(TESTS, key=lambda module: _hash(f"{commit}{module}"))
+    names = sorted(known, key=lambda name: _hash(f"{commit}{name}"))
+    own = {f"vae_helpers/{module}.py": module for module in modules}
+    hit = {module for file, module in own.items() if {file, *files_of(file)} & differ}
+    met = {name for name in names if {known[name].file, _file(known[name].check)} & differ}
+    return Part(
+        [name for name in names if name in met][: DUE["mistakes"]]
+        + [name for name in names if name not in met][: DUE["mistakes"]],
+        [module for module in modules if module in hit][: DUE["modules"]],
+        [module for module in modules if module not in hit][: DUE["modules"]],
+    )
+
+
+def since_the_commit_before() -> tuple[str, set[str]]:
+    """The commit's hash, and the files that differ from the one before; none if there is none."""
+    asked = (("rev-parse", "HEAD"), ("diff", "--name-only", "HEAD~1"))
+    commit, differ = (
+        subprocess.run(["git", *words], cwd=PROJECT, capture_output=True, encoding="utf-8")
+        for words in asked
+    )
+    if commit.returncode:
+        sys.exit(f"--ci: expected a git repository with a commit: {commit.stderr.strip()}")
+    if differ.returncode:
+        print("there is no commit before this one to compare with")
+    return commit.stdout.strip(), set(differ.stdout.splitlines())
+
+
+def part_of_this_commit(known: Mapping[str, Mistake]) -> tuple[list[Mistake], list[Mutant]]:
+    """The mistakes and the mechanical mutants that are due, of which it prints what they are."""
+    commit, differ = since_the_commit_before()
+    part = due(commit, differ, known)
+    print(f"commit {commit[:12]}: {len(part.mistakes)} mistakes: {', '.join(part.mistakes)}")
+    ranked = sorted(draw(SAMPLE, 0), key=lambda it: _hash(f"{commit}{it.file}{it.line}{it.new}"))
+    sample = []
+    for which, modules in (("changed", part.changed), ("other", part.others)):
+        own = [mutant for mutant in ranked if _module(mutant.file) in modules][: DUE["mutants"]]
+        print(f"{len(own)} mechanical mutants of {which} modules: {', '.join(modules) or 'none'}")
+        sample += own
+    return [known[name] for name in part.mistakes], sample
+
+
 # What is known and what is found
 
 
@@ -432,9 +505,17 @@ def equivalents(path: Path = EQUIVALENT) -> dict[tuple[str, str, str, str], str]
     }
 
 
-def try_as_it_is(files: Iterable[str]) -> dict[str, float]:
-    """Seconds that each file of tests takes in a copy without a mistake, where it must pass."""
-    jobs = [Job("nothing planted", (file,), timeout=300) for file in sorted(files)]
+def try_as_it_is(chosen: Sequence[Mistake], sample: Sequence[Mutant]) -> dict[str, float]:
+    """Seconds that what is needed of each file of tests takes in a copy without a mistake.
+
+    It must pass there.
+    """
+    needed: dict[str, set[str]] = {}
+    for mistake in chosen:
+        needed.setdefault(_file(mistake.check), set()).add(mistake.check)
+    for mutant in sample:
+        needed |= {file: {file} for file in files_of(mutant.file)}
+    jobs = [Job("nothing planted", tuple(sorted(it)), timeout=300) for it in needed.values()]
     seconds = {}
     for job, outcome in run_all(jobs):
         if outcome.test:
@@ -442,8 +523,8 @@ def try_as_it_is(files: Iterable[str]) -> dict[str, float]:
                 f"{job.tests[0]} fails before anything is planted: {outcome.test}\n"
                 f"{outcome.message}"
             )
-        seconds[job.tests[0]] = outcome.seconds
-    print(f"nothing planted: {len(seconds)} files of tests pass, {sum(seconds.values()):.0f} s")
+        seconds[_file(job.tests[0])] = outcome.seconds
+    print(f"nothing planted: tests of {len(seconds)} files pass, {sum(seconds.values()):.0f} s")
     return seconds
 
 
@@ -506,8 +587,11 @@ def _job(mutant: Mutant, seconds: dict[str, float]) -> Job:
 
 def files_of(file: str) -> tuple[str, ...]:
     """The unit tests of a module of the package, given by its file."""
-    module = file.removeprefix("vae_helpers/").removesuffix(".py")
-    return tuple(f"tests/test_{name}.py" for name in TESTS[module])
+    return tuple(f"tests/test_{name}.py" for name in TESTS[_module(file)])
+
+
+def _module(file: str) -> str:
+    return file.removeprefix("vae_helpers/").removesuffix(".py")
 
 
 def _file(check: str) -> str:
@@ -546,6 +630,7 @@ def main() -> int:
     parser.add_argument("--only", choices=("catalogue", "mechanical"), help="one of the two")
     parser.add_argument("--mechanical", type=int, default=SAMPLE, metavar="N", help="sample size")
     parser.add_argument("--seed", type=int, default=0, help="of the mechanical sample")
+    parser.add_argument("--ci", action="store_true", help="what is due at this commit")
     parser.add_argument("--write", action="store_true", help="keep the scores in report/")
     arguments = parser.parse_args()
     if arguments.list:
@@ -554,16 +639,19 @@ def main() -> int:
     if unknown := [name for name in arguments.names if name not in known]:
         parser.error(f"expected one of {', '.join(known)}; got {', '.join(unknown)}")
     only = "catalogue" if arguments.names else arguments.only
-    if arguments.write and only:
+    if arguments.write and (only or arguments.ci):
         parser.error("--write: expected a run of all mistakes, got a part of them")
+    if arguments.ci and only:
+        parser.error("--ci: expected nothing else, for the commit says what is planted")
 
     began = time.monotonic()
-    chosen = [known[name] for name in arguments.names] or list(known.values())
-    chosen = chosen if only != "mechanical" else []
-    sample = draw(arguments.mechanical, arguments.seed) if only != "catalogue" else []
-    files = {_file(mistake.check) for mistake in chosen}
-    files.update(*(files_of(mutant.file) for mutant in sample))
-    seconds = try_as_it_is(files)
+    if arguments.ci:
+        chosen, sample = part_of_this_commit(known)
+    else:
+        chosen = [known[name] for name in arguments.names] or list(known.values())
+        chosen = chosen if only != "mechanical" else []
+        sample = draw(arguments.mechanical, arguments.seed) if only != "catalogue" else []
+    seconds = try_as_it_is(chosen, sample)
     caught = try_catalogue(chosen, seconds) if chosen else 0
     counts = try_sample(sample, seconds) if sample else {"survived": 0}
     if arguments.write:

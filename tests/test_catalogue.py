@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import subprocess
 from collections import Counter
 from functools import cache
 
@@ -193,3 +194,115 @@ def test_the_sample_is_the_same_for_one_seed_wherever_the_lines_stand(monkeypatc
     shifted = source.replace("import torch\n", "import math\n\nimport torch\n", 1)
     path.write_text(shifted, encoding="utf-8")
     assert drawn(0) == first
+
+
+# The part of both that continuous integration plants
+
+DIFFER = {"README.md", "vae_helpers/objective.py", "tests/test_latent.py"}
+
+
+def test_what_is_due_at_a_commit_is_the_same_every_time_and_another_at_another():
+    part = mutants.due("a" * 40, DIFFER, CATALOGUE)
+    shuffled = dict(reversed(CATALOGUE.items()))
+    assert mutants.due("a" * 40, set(DIFFER), shuffled) == part
+    other = mutants.due("b" * 40, DIFFER, CATALOGUE)
+    assert set(other.mistakes) != set(part.mistakes)
+    assert set(other.others) != set(part.others)
+
+
+def test_what_has_changed_is_due_and_comes_first():
+    part = mutants.due("a" * 40, DIFFER, CATALOGUE)
+    assert sorted(part.changed) == ["latent", "objective"]
+    own = [
+        CATALOGUE[name].file in DIFFER or CATALOGUE[name].check.split("::")[0] in DIFFER
+        for name in part.mistakes
+    ]
+    assert own == [True] * 8 + [False] * 8
+    assert len(part.mistakes) == len(set(part.mistakes))
+    checked = [it.name for it in CATALOGUE.values() if it.check.startswith("tests/test_latent.py")]
+    of_its_tests = mutants.due("a" * 40, {"tests/test_latent.py"}, CATALOGUE).mistakes
+    assert sorted(of_its_tests[: len(checked)]) == sorted(checked)
+    assert len(part.others) == 4
+    assert not {"latent", "objective"} & set(part.others)
+
+
+def test_no_more_is_due_when_everything_has_changed_and_something_when_nothing_has():
+    everything = {file for it in CATALOGUE.values() for file in (it.file, it.check.split("::")[0])}
+    everything |= {f"vae_helpers/{module}.py" for module in mutants.TESTS}
+    part = mutants.due("a" * 40, everything, CATALOGUE)
+    assert [len(each) for each in part] == [8, 4, 0]
+    part = mutants.due("a" * 40, set(), CATALOGUE)
+    assert [len(each) for each in part] == [8, 0, 4]
+
+
+def test_every_mistake_and_every_module_is_due_sooner_or_later():
+    parts = [mutants.due(f"{commit:040x}", set(), CATALOGUE) for commit in range(200)]
+    assert {name for part in parts for name in part.mistakes} == CATALOGUE.keys()
+    assert {module for part in parts for module in part.others} == mutants.TESTS.keys()
+
+
+def test_a_commit_s_mutants_are_of_the_sample_in_the_modules_that_are_due(monkeypatch, capsys):
+    part = mutants.due("a" * 40, DIFFER, CATALOGUE)
+    sample = [
+        mutants.Mutant(f"vae_helpers/{module}.py", line, "", "x", "y", "y")
+        for module in mutants.TESTS
+        for line in range(9)
+    ]
+    asked = []
+    monkeypatch.setattr(mutants, "since_the_commit_before", lambda: ("a" * 40, DIFFER))
+    monkeypatch.setattr(mutants, "draw", lambda *how: asked.append(how) or sample)
+    mistakes, drawn = mutants.part_of_this_commit(CATALOGUE)
+    assert [mistake.name for mistake in mistakes] == part.mistakes
+    files = [{f"vae_helpers/{module}.py" for module in it} for it in (part.changed, part.others)]
+    assert [mutant.file in files[0] for mutant in drawn] == [True] * 16 + [False] * 16
+    assert {mutant.file for mutant in drawn[16:]} <= files[1]
+    assert len(set(drawn)) == 32
+    assert asked == [(120, 0)]  # what `make mutants` draws
+    printed = capsys.readouterr().out
+    assert f"commit {'a' * 12}: 16 mistakes: {', '.join(part.mistakes)}" in printed
+    assert f"16 mechanical mutants of other modules: {', '.join(part.others)}" in printed
+
+
+def test_first_the_checks_of_mistakes_pass_and_all_tests_of_a_mutated_module(monkeypatch):
+    mistakes = [
+        Mistake("a slip", "vae_helpers/data.py", "a", "b", f"tests/test_{test}")
+        for test in ("data.py::test_x", "data.py::test_y", "data.py::test_x", "latent.py::test_z")
+    ]
+    mutant = mutants.Mutant("vae_helpers/latent.py", 1, "", "x", "y", "y")
+    tried = []
+
+    def run_all(jobs):
+        tried.extend(job.tests for job in jobs)
+        return [(mutants.Job("", it, 1), mutants.Outcome("", "", 2.5)) for it in tried]
+
+    monkeypatch.setattr(mutants, "run_all", run_all)
+    seconds = mutants.try_as_it_is(mistakes, [mutant])
+    assert sorted(tried) == [
+        ("tests/test_data.py::test_x", "tests/test_data.py::test_y"),
+        ("tests/test_latent.py",),
+    ]
+    assert seconds == {"tests/test_data.py": 2.5, "tests/test_latent.py": 2.5}
+
+
+def git(folder, *words):
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+    done = subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
+    return done.stdout.decode().strip()
+
+
+def test_files_are_compared_with_the_commit_before_if_there_is_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(mutants, "PROJECT", tmp_path)
+    git(tmp_path, "init", "-q")
+    for name in ("first", "second"):
+        (tmp_path / name).write_text(name, encoding="utf-8")
+        git(tmp_path, "add", ".")
+        git(tmp_path, "commit", "-q", "-m", name)
+        files = {"second"} if name == "second" else set()
+        assert mutants.since_the_commit_before() == (git(tmp_path, "rev-parse", "HEAD"), files)
+    assert capsys.readouterr().out == "there is no commit before this one to compare with\n"
+
+
+def test_without_a_repository_the_part_of_a_commit_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(mutants, "PROJECT", tmp_path)
+    with pytest.raises(SystemExit, match="--ci: expected a git repository with a commit"):
+        mutants.since_the_commit_before()

@@ -98,10 +98,11 @@ def largest_difference(page, networks, name, draws=200):
     """Between the pixels of the page's decoder and of PyTorch's, over draws from the prior."""
     size = networks[name].latent_dim
     z = torch.randn(draws, size, generator=torch.Generator().manual_seed(0))
-    decoded = page.evaluate(
-        "([name, z]) => z.map((one) => Array.from(explorer.decode(name, one)))", [name, z.tolist()]
+    decoded = page.evaluate(  # as text: the browser's driver takes long over every number
+        "([name, z]) => JSON.stringify(z.map((one) => Array.from(explorer.decode(name, one))))",
+        [name, z.tolist()],
     )
-    return (torch.tensor(decoded) - images_of(networks, name, z)).abs().max().item()
+    return (torch.tensor(json.loads(decoded)) - images_of(networks, name, z)).abs().max().item()
 
 
 READ = """(id) => {
@@ -116,11 +117,11 @@ READ = """(id) => {
 def ink(page, canvas, *, columns=1, rows=1, gap=2):
     """The images on a canvas, `[rows * columns, 784]`, read back from its pixels."""
     alpha = page.evaluate(
-        f"(id) => Array.from(({READ})(id).data).flatMap((v, i) => (i % 4 === 3 ? [v / 255] : []))",
+        f"(id) => JSON.stringify(Array.from(({READ})(id).data).filter((_, i) => i % 4 === 3))",
         canvas,
     )
     step = 28 + gap
-    picture = torch.tensor(alpha).view(rows * step - gap, columns * step - gap)
+    picture = torch.tensor(json.loads(alpha)).div(255).view(rows * step - gap, columns * step - gap)
     return torch.stack(
         [
             picture[step * r : step * r + 28, step * c : step * c + 28].flatten()
