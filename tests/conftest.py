@@ -1,12 +1,15 @@
 """What the tests share: the real digits, loaded once, and random numbers in the same state."""
 
+import os
 import shutil
+import signal
 from multiprocessing import forkserver
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from hypothesis.configuration import set_hypothesis_home_dir
+from warm_python import WarmPython
 
 from vae_helpers import PROJECT
 from vae_helpers.data import load_mnist
@@ -36,7 +39,18 @@ def _same_random_numbers():
 def _no_fork_server_of_another_module():
     """A process has one fork server; the next module's forks must not begin where this one's do."""
     yield
-    forkserver._forkserver._stop()  # kept in the library for unit tests
+    server = forkserver._forkserver
+    if server._forkserver_pid is not None:
+        os.kill(server._forkserver_pid, signal.SIGKILL)  # it would take torch down in order
+    server._stop()  # kept in the library for unit tests
+
+
+@pytest.fixture(scope="session")
+def warm_python():
+    """Other processes begin at once in it."""
+    warm = WarmPython()
+    yield warm
+    warm.close()
 
 
 @pytest.fixture(scope="session")

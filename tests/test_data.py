@@ -2,13 +2,12 @@
 
 import gzip
 import hashlib
+import json
 import math
-import multiprocessing
 import re
 import shutil
 import struct
 import subprocess
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -221,38 +220,43 @@ def test_loading_leaves_nothing_for_git_to_see(small):
     assert git("status", "--porcelain", "--untracked-files=all") == before
 
 
-def load_when_both_are_ready(root, barrier, results):
-    from torchvision import datasets  # noqa: F401, its seconds are over before the race starts
+LOAD_WHEN_BOTH_ARE_READY = """
+import gzip, json, pathlib, sys, time
+from vae_helpers.data import load_mnist
 
-    decompress, unpacked = gzip.decompress, []
+root = pathlib.Path(sys.argv[1])
+decompress, unpacked = gzip.decompress, []
 
-    def slow(content):
-        unpacked.append(len(content))
-        time.sleep(0.2)  # the other process looks for the file meanwhile
-        return decompress(content)
+def slow(content):
+    unpacked.append(len(content))
+    time.sleep(0.2)  # the other process looks for the file meanwhile
+    return decompress(content)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gzip, "decompress", slow)
-        barrier.wait(timeout=120)
-        digits = load_mnist(root)
-    results.put((digits.checksum, len(unpacked)))
+gzip.decompress = slow
+(root / f"{sys.argv[2]} is ready").touch()
+until = time.monotonic() + 60
+while len(list(root.glob("* is ready"))) < 2:
+    assert time.monotonic() < until, "alone"
+    time.sleep(0.001)
+print(json.dumps([load_mnist(root).checksum, len(unpacked)]))
+"""
 
 
-def test_two_processes_at_once_unpack_once_and_both_load_the_whole_set(tmp_path, mnist):
+def test_two_processes_at_once_unpack_once_and_both_load_the_whole_set(
+    tmp_path, mnist, warm_python
+):
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for packed in PACKED.glob("*.gz"):
         (raw / packed.name).symlink_to(packed)
-    spawn = multiprocessing.get_context("spawn")
-    arguments = tmp_path, spawn.Barrier(2), spawn.SimpleQueue()
-    other = spawn.Process(target=load_when_both_are_ready, args=arguments)
-    other.start()
-    load_when_both_are_ready(*arguments)
-    other.join()
-    assert other.exitcode == 0
-    results = arguments[-1]
-    expected = [(mnist.checksum, 0), (mnist.checksum, 4)]
-    assert sorted([results.get(), results.get()]) == expected
+    both = [
+        warm_python.start(LOAD_WHEN_BOTH_ARE_READY, tmp_path, name, folder=PROJECT)
+        for name in ("one", "the other")
+    ]
+    done = [process.end() for process in both]
+    assert [it.stderr for it in done] == ["", ""]
+    results = [json.loads(it.stdout) for it in done]
+    assert sorted(results) == [[mnist.checksum, 0], [mnist.checksum, 4]]
     unpacked = tmp_path / ".unpacked" / "MNIST" / "raw"
     assert sorted(path.name for path in unpacked.iterdir()) == sorted(DATASETS["MNIST"].md5)
 

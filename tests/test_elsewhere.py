@@ -10,6 +10,7 @@ import pytest
 import torch
 import toy_project
 from toy_digits import few_digits
+from warm_python import AS_A_USER
 
 from vae_helpers import PROJECT
 from vae_helpers.adversarial import GANConfig
@@ -18,22 +19,29 @@ from vae_helpers.data import unpacked
 from vae_helpers.store import runs
 from vae_helpers.training import TrainConfig
 
-WITHOUT_RIGHTS = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner"]
-"""Root may write anywhere; without these capabilities only where the permission bits say so."""
-
 needs_permissions = pytest.mark.skipif(
-    os.geteuid() == 0 and shutil.which("setpriv") is None,
+    os.geteuid() == 0 and not AS_A_USER,
     reason="root may write anywhere, and setpriv, which takes that from it, is not installed",
 )
 
 
-def run(code, *arguments, folder, package=PROJECT, **variables):
-    """A new Python in a folder, with the rights of an ordinary user."""
-    before = WITHOUT_RIGHTS if os.geteuid() == 0 and shutil.which("setpriv") else []
+@pytest.fixture
+def run(warm_python):
+    """Runs code in a new process in a folder, with the rights of an ordinary user."""
+
+    def run(code, *arguments, folder, package=PROJECT, **variables):
+        env = {**os.environ, "PYTHONPATH": str(package), **variables}
+        return warm_python.run(code, *arguments, folder=folder, env=env)
+
+    return run
+
+
+def run_in_locale(code, *arguments, **variables):
+    """A new Python, which reads these variables before it does anything else."""
     return subprocess.run(
-        [*before, sys.executable, "-c", code, *map(str, arguments)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(package), **variables},
+        [sys.executable, "-c", code, *arguments],
+        cwd=PROJECT,
+        env={**os.environ, **variables},
         capture_output=True,
         encoding="utf-8",
     )
@@ -90,7 +98,7 @@ print(PROJECT, tuple(logits.shape), tuple(mu.shape))
 """
 
 
-def test_the_model_needs_nothing_but_the_package_and_torch(tmp_path):
+def test_the_model_needs_nothing_but_the_package_and_torch(run, tmp_path):
     package = copy_of(tmp_path / "site", "vae_helpers")
     done = run(MODEL, folder=tmp_path, package=package)
     assert done.stdout == f"{package} (3, 784) (3, 20)\n", done.stderr
@@ -113,7 +121,7 @@ FILES = (
 )
 
 
-def test_a_package_without_a_checkout_says_that_it_has_no_images_and_takes_a_folder(tmp_path):
+def test_a_package_without_a_checkout_says_that_it_has_no_images_and_takes_a_folder(run, tmp_path):
     package = copy_of(tmp_path / "site", "vae_helpers")
     done = run(UNPACK, "", PROJECT / "data", folder=tmp_path, package=package)
     assert "site/data does not exist; give the folder that holds MNIST/raw" in done.stdout
@@ -124,7 +132,7 @@ def test_a_package_without_a_checkout_says_that_it_has_no_images_and_takes_a_fol
 
 
 @needs_permissions
-def test_images_of_a_read_only_checkout_are_unpacked_into_a_cache_of_ones_own(tmp_path, clone):
+def test_images_of_a_read_only_checkout_are_unpacked_into_a_cache_of_ones_own(run, tmp_path, clone):
     data, own = clone("data/MNIST") / "data", tmp_path / "own"
     done = run(UNPACK, data, folder=tmp_path, XDG_CACHE_HOME=str(own))
     assert done.stdout == f"{own}/vae-helpers/MNIST/raw {FILES}\n", done.stderr
@@ -132,7 +140,7 @@ def test_images_of_a_read_only_checkout_are_unpacked_into_a_cache_of_ones_own(tm
 
 
 @needs_permissions
-def test_where_nothing_can_be_written_the_message_says_what_to_do(tmp_path, clone):
+def test_where_nothing_can_be_written_the_message_says_what_to_do(run, tmp_path, clone):
     folder = clone("data/MNIST")
     done = run(UNPACK, folder / "data", folder=tmp_path, XDG_CACHE_HOME=str(folder / "cache"))
     assert "expected a folder that the files can be unpacked into" in done.stdout
@@ -141,7 +149,9 @@ def test_where_nothing_can_be_written_the_message_says_what_to_do(tmp_path, clon
 
 @needs_permissions
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "damaged"])
-def test_images_that_another_user_has_unpacked_are_used_as_far_as_they_are_whole(tmp_path, whole):
+def test_images_that_another_user_has_unpacked_are_used_as_far_as_they_are_whole(
+    run, tmp_path, whole
+):
     data, own = copy_of(tmp_path, "data/MNIST") / "data", tmp_path / "own"
     theirs = unpacked("MNIST", data) / "MNIST" / "raw"
     if not whole:
@@ -171,7 +181,7 @@ COMMAND = "import sys; from vae_helpers.__main__ import main; sys.exit(main(sys.
 
 
 @needs_permissions
-def test_a_course_that_cannot_be_written_to_is_refused_with_what_to_do(tmp_path, clone):
+def test_a_course_that_cannot_be_written_to_is_refused_with_what_to_do(run, tmp_path, clone):
     project = clone(made=toy_project.make)
     done = run(COMMAND, "run", folder=tmp_path, package=project)
     assert done.returncode == 1
@@ -181,7 +191,7 @@ def test_a_course_that_cannot_be_written_to_is_refused_with_what_to_do(tmp_path,
 
 @needs_permissions
 @pytest.mark.parametrize("name", ["README.md", "new.txt", "build/full/new.txt"])
-def test_a_file_that_may_not_be_written_says_what_to_do(tmp_path, clone, name):
+def test_a_file_that_may_not_be_written_says_what_to_do(run, tmp_path, clone, name):
     path = clone("README.md") / name
     done = run(WRITE, path, folder=tmp_path)
     assert f"{path}: expected to write 4 bytes, but: Permission denied" in done.stdout
@@ -207,7 +217,7 @@ def train(folder):
 
 
 @needs_permissions
-def test_a_run_that_another_user_has_made_says_what_to_do(tmp_path):
+def test_a_run_that_another_user_has_made_says_what_to_do(run, tmp_path):
     train(tmp_path / "runs")
     let_write(tmp_path / "runs", allowed=False)
     try:
@@ -231,7 +241,7 @@ book.lay_out(project / "report", project / "notebooks", Path(sys.argv[2]))
 
 
 @needs_permissions
-def test_the_book_of_a_read_only_checkout_is_laid_out_where_one_may_write(tmp_path, clone):
+def test_the_book_of_a_read_only_checkout_is_laid_out_where_one_may_write(run, tmp_path, clone):
     names = ["README.md", "LICENSE", "CITATION.cff", "data/README.md", "tests/mistakes.toml"]
     project = clone("report", "notebooks", "vae_helpers", *names)
     done = run(BOOK, project, tmp_path / "source", folder=tmp_path, package=project)
@@ -318,7 +328,7 @@ print(locale.getpreferredencoding(False))
 
 def test_code_has_the_same_digest_in_every_locale():
     ours, theirs = (
-        run(DIGESTS, folder=PROJECT, **variables) for variables in ({"PYTHONUTF8": "1"}, ASCII)
+        run_in_locale(DIGESTS, **variables) for variables in ({"PYTHONUTF8": "1"}, ASCII)
     )
     (digests, encoding), (other_digests, other_encoding) = (
         done.stdout.splitlines() for done in (ours, theirs)
@@ -330,8 +340,7 @@ def test_code_has_the_same_digest_in_every_locale():
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["run", "nonexistent"]])
 def test_the_command_line_says_the_same_in_every_locale(words):
     ours, theirs = (
-        run(COMMAND, *words, folder=PROJECT, **variables)
-        for variables in ({"PYTHONUTF8": "1"}, ASCII)
+        run_in_locale(COMMAND, *words, **variables) for variables in ({"PYTHONUTF8": "1"}, ASCII)
     )
     assert len(ours.stdout + ours.stderr) > 50
     assert "Traceback" not in ours.stderr

@@ -4,6 +4,7 @@ import ast
 import json
 import math
 import re
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -27,11 +28,15 @@ SMALL |= {"acceleration": "off"}  # or another process might choose other produc
 CONFIG = TrainConfig(epochs=2, **SMALL)
 
 
+workers = lab._workers
+
+
 @pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory):
-    """Nobody else's patients are found, and none is left to others."""
-    with pytest.MonkeyPatch.context() as patch:
+def _own_cache_and_one_worker(tmp_path_factory):
+    """Nobody else's patients are found, and none is left to others; torch is imported once."""
+    with workers(1) as idle, pytest.MonkeyPatch.context() as patch:
         patch.setattr(cache, "CACHE", tmp_path_factory.mktemp("cache"))
+        patch.setattr(lab, "_workers", lambda count: nullcontext(idle))
         yield
 
 
@@ -122,6 +127,7 @@ def test_an_unknown_mistake_is_refused_with_the_nearest_name(few):
 
 
 def test_a_process_that_ends_for_another_reason_is_no_outcome(few, monkeypatch):
+    monkeypatch.setattr(lab, "_workers", workers)
     monkeypatch.setattr(lab.sys, "executable", "false")
     with pytest.raises(ClinicError, match=r"no mistake: expected a training .* status 1"):
         admit({"control": None}, CONFIG, few)

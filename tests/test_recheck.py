@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from toy_project import command, make
+from toy_project import make
 
 from vae_helpers.parameters import ParameterError
 from vae_helpers.studies import planning, recheck, running, tables
@@ -150,16 +150,34 @@ def test_a_recheck_that_cannot_be_done_is_refused(names, options, message):
         recheck.recheck(names, **options)
 
 
+STUDIES_WITHOUT_DASK = """
+import sys
+from contextlib import nullcontext
+from vae_helpers.__main__ import main
+from vae_helpers.studies import running
+
+def run_cells(*given, threads):
+    for cell in given[-1]:
+        outcome = running.run_cell(cell, threads=threads)
+        yield cell, running.record(cell, outcome, threads=threads, workers=1)
+
+running._client, running._run_cells = lambda *_: nullcontext(), run_cells
+sys.exit(main(["studies", "--workers", "1"]))
+"""
+
+
 def test_the_process_in_the_copy_prints_the_row_of_the_cell(project):
     """The whole way once, in the small project, whose study `pair` has the seeds 3 and 4."""
-    done = command(project, "studies", "--workers", 1)
-    assert done.returncode == 0, done.stderr
-    row = [sys.executable, "-c", recheck.REPEAT, "pair", "1", "1"]
-    said = subprocess.run(
-        row, cwd=project, env=os.environ | {"PYTHONPATH": str(project)},
-        capture_output=True, encoding="utf-8",
-    )  # fmt: skip
-    assert said.returncode == 0, said.stderr
+
+    def run(*command):
+        done = subprocess.run(
+            [sys.executable, "-c", *command], cwd=project,
+            env=os.environ | {"PYTHONPATH": str(project)}, capture_output=True, encoding="utf-8",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    run(STUDIES_WITHOUT_DASK)
     committed = tables.read_rows(project / "report" / "results" / "studies" / "pair.csv")[1]
-    assert json.loads(said.stdout.splitlines()[-1]) == committed
     assert committed["square"] == "16"
+    assert json.loads(run(recheck.REPEAT, "pair", "1", "1")[-1]) == committed
