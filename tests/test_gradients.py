@@ -55,6 +55,24 @@ def test_gradients_are_those_of_autograd(hidden_dims, latent_dim, batch, beta):
         torch.testing.assert_close(weight.grad.double(), slope, rtol=1e-4, atol=1e-6)
 
 
+def test_the_gradient_of_the_images_which_nobody_needs_is_not_computed(monkeypatch):
+    shapes, product = [], gradients.product
+    monkeypatch.setattr(
+        gradients,
+        "product",
+        lambda a, b, *rest, **given: (
+            shapes.append((*a.shape, len(b))) or product(a, b, *rest, **given)
+        ),
+    )
+    gradients.backward(VAE((80, 70), 3), torch.rand(5, 784), torch.randn(5, 3))
+    assert (
+        shapes.count((5, 70, 80)) == 2
+    )  # to the decoder's second layer, and back to the encoder's
+    assert (5, 80, 784) in shapes  # forward, to the logits
+    assert shapes.count((5, 80, 784)) == 1  # and not back to the images
+    assert len(shapes) == 7 + 7 + 6  # forward, by weights, by inputs
+
+
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1_000.0])
 def test_bce_is_that_of_the_objective_for_any_logits(scale):
     logits, x = scale * torch.randn(9, 784), torch.rand(9, 784)
