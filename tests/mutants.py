@@ -79,11 +79,11 @@ TESTS = {
     "parameters": ("parameters", "training", "adversarial"),
     "sample_quality": ("sample_quality",),
     "seeds": ("seeds", "training"),
-    "store/cache": ("cache",),
+    "store/cache": ("cache", "threads"),
     "store/checkpoints": ("checkpoints", "runs"),
     "store/code_digest": ("code_digest", "tables"),
     "store/files": ("files", "runs"),
-    "store/runs": ("runs",),
+    "store/runs": ("runs", "threads"),
     "studies/tables": ("tables",),
     "training": ("training", "runs"),
 }

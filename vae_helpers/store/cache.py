@@ -18,7 +18,7 @@ import json
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from importlib import metadata
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, get_type_hints
@@ -67,8 +67,9 @@ def cached(function: Callable[P, T]) -> Callable[P, T]:
         arguments = {n: it for n, it in given.arguments.items() if n not in SHOWN_ONLY} | states
         try:
             code = code_digest.of_definition(module, name)
-            path = path_for(f"{module}.{name}", code, arguments)
-            published = path_for(f"{module}.{name}", code, arguments, threads=1)
+            path_with = partial(path_for, f"{module}.{name}", code, arguments)
+            path = path_with()
+            published = path if torch.get_num_threads() == 1 else path_with(threads=1)
         except SourceChangedError as error:
             print(error, file=sys.stderr)
             path = published = None

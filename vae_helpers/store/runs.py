@@ -172,7 +172,9 @@ def _taken(config: Config[nn.Module], data: Digits, run_dir: Path) -> dict[str, 
     """
     published = describe(config, data, threads=1)
     done = checkpoints.numbered(run_dir / published["key"], "checkpoint")
-    return published if max(done, default=0) >= config.epochs else describe(config, data)
+    if max(done, default=0) >= config.epochs or torch.get_num_threads() == 1:
+        return published
+    return describe(config, data)
 
 
 @contextmanager
