@@ -152,7 +152,9 @@ def test_a_study_that_was_killed_goes_on_and_ends_with_the_same_table(
 
 
 def test_workers_and_kernels_end_when_only_the_client_is_killed(project, tmp_path):
-    killed(project, tmp_path, os.kill)
+    _, kept = killed(project, tmp_path, os.kill)  # waits for the others to end
+    assert kept
+    assert not (tmp_path / "table.csv").exists()
 
 
 def test_an_interrupt_says_that_the_same_command_goes_on_and_leaves_no_process(project, tmp_path):

@@ -53,7 +53,11 @@ def test_two_notebooks_are_executed_at_a_time(course, tmp_path):
         MEETS.format(folder=str(tmp_path), mine=mine, other=other)
         for mine, other in (("a", "b"), ("b", "a"))
     ]
-    execution.run(course(n1=meets[0], n2=meets[1]))
+    executions = course(n1=meets[0], n2=meets[1])
+    execution.run(executions)
+    assert all(it.output.exists() for it in executions)
+    assert (tmp_path / "a").exists()
+    assert (tmp_path / "b").exists()
 
 
 def test_each_of_several_has_one_thread_and_one_alone_has_all(course, monkeypatch):
