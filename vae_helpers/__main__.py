@@ -258,7 +258,7 @@ def _add_bench(bench: ArgumentParser) -> None:
     bench.add_argument("--rounds", type=_positive, default=5)
     bench.add_argument("--threads", type=_positive, nargs="+", default=[], help="1 and all if none")
     bench.add_argument("--narrow", action="store_true", help="with vectors of AVX2 at most")
-    bench.add_argument("--compiled", action="store_true", help="torch.compile too; a minute more")
+    bench.add_argument("--compiled", action="store_true", help="torch.compile too")
     bench.add_argument("--write", action="store_true", help="the figures, into report/")
     others = bench.add_subparsers(dest="what", metavar="WHAT")
     scaling = others.add_parser("scaling", help="time and memory against the sizes of everything")

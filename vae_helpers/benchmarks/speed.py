@@ -57,7 +57,7 @@ def tasks(digits: Digits, *, compiled: bool = False) -> dict[str, Work]:
 
     Args:
         digits: all of them.
-        compiled: also the training by `torch.compile`, which needs a C++ compiler and a minute.
+        compiled: also the training by `torch.compile`, which needs a C++ compiler.
     """
     images, few = digits.train_images, digits.test_images[:LIKELIHOOD_IMAGES]
     steps = -(-len(images) // VAE.batch_size)
