@@ -106,7 +106,7 @@ class _Client(PapermillNotebookClient):  # type: ignore[misc]
     def process_message(self, msg: Any, cell: Any, cell_index: int) -> Any:
         note = ""
         if msg["msg_type"] == "update_display_data":
-            note = msg["content"]["data"].get("text/plain", "")
+            note = msg["content"]["data"].get("text/plain", "").partition("\n")[0]
         self._tell(cell_index + 1, len(self.nb.cells), note)
         return super().process_message(msg, cell, cell_index)
 
