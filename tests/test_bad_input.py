@@ -21,6 +21,7 @@ import traceback
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ from vae_helpers.data import AlteredDataError, CacheError, DataError, Digits, lo
 from vae_helpers.datasets import DATASETS
 from vae_helpers.parameters import ParameterError
 from vae_helpers.store import code_digest, runs
-from vae_helpers.studies import planning, running, tables
+from vae_helpers.studies import planning, running, tables, tolerance_tables
 from vae_helpers.studies.tables import StudyError
 from vae_helpers.training import DivergedError, TrainConfig
 
@@ -125,6 +126,11 @@ def widths(value):
     return type(value) is tuple and len(value) > 0 and all(each(width) for width in value)
 
 
+def several_words(value):
+    known = set(parameters.MEASURES)
+    return type(value) is tuple and set(value) <= known and len(set(value)) == len(value)
+
+
 DOCUMENTED = {
     "epochs": whole(1, 10_000),
     "batch_size": whole(1, 60_000),
@@ -146,8 +152,20 @@ DOCUMENTED = {
     "binarize": word("none", "dynamic"),
     "device": word("auto", "cpu", "cuda"),
     "acceleration": word("auto", "off"),
-    "model": word("vae", "gan"),
-    "thorough": lambda value: type(value) is bool,
+    "model": word("vae", "gan", "wgan", "flow", "layered", "images"),
+    "sampler": word("prior", "mixture"),
+    "components": whole(1, 1_000),
+    "degradation": word("none", *parameters.DEGRADATIONS),
+    "severity": number(0, 1_000),
+    "measures": several_words,
+    "curve": several_words,
+    "penalty": number(0, 1e6),
+    "critic_steps": whole(1, 100),
+    "adam_eps": number(1e-12, 1),
+    "stochastic_layers": whole(1, 2),
+    "flow_length": whole(1, 1_000),
+    "sample_seed": whole(0, 2**31 - 1),
+    "contrast": lambda value: type(value) is bool,
     "confidence": number(0.5, 0.9999),
     "compare_epochs": whole(1, 1_000),
     "train_images": whole(1, 60_000),
@@ -162,7 +180,16 @@ DOCUMENTED = {
 VALID = {
     "hidden_dims": st.lists(st.integers(1, 10_000), min_size=1, max_size=3),
     "batch_norm": st.booleans(),
-    "thorough": st.booleans(),
+    "contrast": st.booleans(),
+    "sampler": st.sampled_from(["prior", "mixture"]),
+    "degradation": st.sampled_from(["none", *parameters.DEGRADATIONS]),
+    "measures": st.lists(st.sampled_from(parameters.MEASURES), unique=True, max_size=3),
+    "curve": st.lists(st.sampled_from(parameters.MEASURES), unique=True, max_size=3),
+    "critic_steps": st.integers(1, 100),
+    "stochastic_layers": st.integers(1, 2),
+    "severity": st.floats(0, 1_000),
+    "penalty": st.floats(0, 1e6),
+    "adam_eps": st.floats(1e-12, 1),
     "activation": st.sampled_from(["relu", "tanh", "sigmoid"]),
     "optimizer": st.sampled_from(["adam", "sgd", "sgd_momentum"]),
     "dataset": st.sampled_from(sorted(DATASETS)),
@@ -170,7 +197,7 @@ VALID = {
     "acceleration": st.sampled_from(["auto", "off"]),
     "binarize": st.sampled_from(["none", "dynamic"]),
     "device": st.sampled_from(["auto", "cpu"]),
-    "model": st.sampled_from(["vae", "gan"]),
+    "model": st.sampled_from(["vae", "gan", "wgan"]),
     "learning_rate": st.floats(1e-8, 10),
     "beta": st.floats(0, 1e6) | st.integers(0, 10**6),
     "beta1": st.floats(0, 0.9999) | st.just(0),
@@ -412,9 +439,12 @@ def small(config):
     fields = {name: SMALL.get(name, valid(name)) for name in names}
     if config is not TrainConfig:
         return st.builds(config, **fields)
+    plain = {"batch_norm": st.just(False), "slope": st.just(0), "dropout": st.just(0)}
+    tuned = {"activation": st.just("relu")}
     weighted = {"loss": st.sampled_from(["elbo", "beta_tc"]), "z_samples": st.just(1)}
     sampled = {"loss": st.just("iwae"), "z_samples": st.integers(1, 3), "beta": st.just(1)}
-    return st.builds(config, **fields | weighted) | st.builds(config, **fields | sampled)
+    kinds = [weighted | plain, weighted | tuned, sampled | plain]
+    return st.one_of(st.builds(config, **fields | kind) for kind in kinds)
 
 
 @settings(max_examples=40)
@@ -446,6 +476,7 @@ def test_an_accepted_configuration_trains_or_says_what_is_in_the_way(config, tra
     [
         ({"z_samples": 2}, "z_samples: expected 1 for the loss 'elbo', got 2"),
         ({"loss": "iwae", "beta": 2}, "beta: expected 1 for the loss 'iwae'.* got 2"),
+        ({"activation": "tanh", "slope": 0.2}, "activation: expected 'relu' with batch_norm"),
     ],
 )
 def test_what_a_loss_has_no_use_for_is_refused_by_name(fields, message):
@@ -790,11 +821,13 @@ def stage(workshop, monkeypatch):
 
     monkeypatch.setattr(execution, "run", run)
     monkeypatch.setattr(execution, "refresh", lambda *_: RAN.append(("refresh", None, None)))
-    monkeypatch.setattr(tolerances, "write", lambda found, profile: [])
-    monkeypatch.setattr(running, "_client", lambda *_: contextlib.nullcontext())
+    client = SimpleNamespace(scheduler_info=lambda: {"address": "of a local cluster"})
+    monkeypatch.setattr(running, "_client", lambda *_: contextlib.nullcontext(client))
     monkeypatch.setattr(running, "_run_cells", run_cells)
     monkeypatch.setattr(running, "write_whole", lambda path, content: None)
     monkeypatch.setattr(running, "publish", lambda plan: RAN.append(("publish", plan, None)))
+    monkeypatch.setattr(tolerance_tables, "publish", lambda plan: None)
+    monkeypatch.setattr(tolerance_tables, "compute", lambda *_, **__: [])
     for command in ("_classifier", "_recheck", "_bench"):
         done = functools.partial(lambda command, _: RAN.append((command, None, None)), command)
         monkeypatch.setattr(__main__, command, done)
@@ -836,7 +869,7 @@ ALLOWED = {
     "run": ["-p", "--profile"],
     "study": ["-p", "-g", "--profile", "--workers", "--scheduler", "--output"],
     "studies": ["--workers", "--scheduler"],
-    "tolerances": ["--profile", "--seeds", "--threads"],
+    "tolerances": ["--profile", "--seeds", "--workers", "--scheduler"],
     "refresh": ["--profile"],
     "recheck": ["--cells", "--workers"],
     "bench": ["--rounds", "--threads", "--write"],
@@ -884,7 +917,7 @@ def after(words, option):
 @given(command_lines())
 @example(["run", "04", "-p", "epochs", "5", "-p", "epochs", "6"])
 @example(["tolerances", "04", "--seeds", "1", "2"])
-@example(["tolerances", "04", "--threads", "0"])
+@example(["tolerances", "04", "--workers", "0"])
 @example(["tolerances", "04", "--seeds", "1", "2", "3", "4", "-5"])
 @example(["study", "04", "-g", "seed", "1", "--output", f"{__file__}/x"])
 @example([])
@@ -908,7 +941,7 @@ def test_a_command_runs_what_it_says_or_refuses_and_says_why(words):
     kinds = {kind for kind, _, _ in RAN}
     assert kinds <= {
         "run": {"run"},
-        "tolerances": {"run"},
+        "tolerances": {"cell"},
         "study": {"cell"},
         "studies": {"cell", "publish"},
         "refresh": {"refresh"},
@@ -918,11 +951,9 @@ def test_a_command_runs_what_it_says_or_refuses_and_says_why(words):
     given = dict(after(words, "-p"))
     grid = {name: values for name, *values in after(words, "-g")}
     if command == "tolerances":
-        seeds = (["1", "2", "3", "4", "5"], *after(words, "--seeds"))[-1]
+        seeds = ([str(seed) for seed in tolerance_tables.SEEDS], *after(words, "--seeds"))[-1]
         assert len(set(seeds)) >= 5
-        assert {threads for *_, threads in RAN} == {
-            int(count) for count in (["1", "2"], *after(words, "--threads"))[-1]
-        }
+        assert {threads for *_, threads in RAN} == {1}
         grid = {"seed": seeds}
     for _, it, _ in RAN:
         own = NOTEBOOKS[it.notebook]
@@ -955,8 +986,8 @@ def test_a_command_runs_what_it_says_or_refuses_and_says_why(words):
         (["tolerances", "04", "--seeds", "1", "2"], "seeds: expected at least 5, each once"),
         (["tolerances", "04", "--seeds", "1", "1", "1", "1", "1"], "seeds: expected at least 5"),
         (
-            ["tolerances", "04", "--threads", "0"],
-            "threads: expected at least 1, each once, got [0]",
+            ["tolerances", "04", "--workers", "0"],
+            "workers: expected at least 1, got 0",
         ),
         (
             ["tolerances", "04", "--seeds", "1", "2", "3", "4", "-5"],
@@ -978,8 +1009,8 @@ def test_a_command_that_would_fail_later_or_do_something_else_is_refused(capsys,
 @pytest.mark.parametrize(("text", "value"), [("False", False), ("true", True)])
 def test_a_truth_value_can_be_given_on_the_command_line(text, value):
     RAN.clear()
-    assert __main__.main(["run", "09", "-p", "thorough", text]) == 0
-    assert RAN[0][1].overrides == {"thorough": value}
+    assert __main__.main(["run", "09", "-p", "batch_norm", text]) == 0
+    assert RAN[0][1].overrides == {"batch_norm": value}
 
 
 def test_the_classifier_is_not_trained_on_files_that_are_not_there(tmp_path, monkeypatch, capsys):
@@ -998,6 +1029,7 @@ def test_a_profile_that_does_not_exist_is_not_taken_for_the_full_one():
 ENTRY = {
     "unit": "nats",
     "decimals": 1,
+    "range": "positive",
     "excludes": "a flipped sign",
     "full": {"cap": 5.0, "low": 98.0, "high": 101.0, "mean": 99.5, "sd": 0.3, "n": 5},
     "smoke": {"cap": 50.0},
@@ -1109,7 +1141,7 @@ def test_a_tolerance_that_would_hold_nothing_is_refused(tmp_path, entry, message
 def test_one_number_that_is_not_finite_does_not_lose_the_tolerances_of_the_others(tmp_path):
     path = tmp_path / "tolerances.toml"
     path.write_text(tomlkit.dumps(TOLERANCES), encoding="utf-8")
-    found = {"kl": {1: [99.0, math.nan, 99.0, 99.0, 99.0]}, "loss": {1: [99.0, 99.1, 99.2] * 2}}
+    found = {"kl": [99.0, math.nan, 99.0, 99.0, 99.0], "loss": [99.0, 99.1, 99.2] * 2}
     problems = tolerances.write({"01_toy": found}, "full", path=path)
     assert len(problems) == 1
     assert problems[0].startswith("01_toy.kl: expected at least 5 finite values")

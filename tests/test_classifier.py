@@ -14,13 +14,16 @@ from torchvision.transforms.functional import gaussian_blur
 from vae_helpers import classifier
 from vae_helpers.classifier import (
     CHECKSUM,
+    COMMITTED,
     WEIGHTS,
     Classifier,
     ClassifierConfig,
     ReferenceClassifierError,
     accuracy,
+    committed,
     read,
     reference,
+    vary_contrast,
     weights_file,
 )
 from vae_helpers.sample_quality import frechet_distance
@@ -94,6 +97,41 @@ def test_a_copy_of_the_committed_weights_is_as_good(tmp_path):
     path = tmp_path / "copy.safetensors"
     path.write_bytes(WEIGHTS.read_bytes())
     assert_same_weights(reference(path), reference())
+
+
+# The three that are committed
+
+
+def test_three_classifiers_are_committed_and_two_differ_from_the_reference_in_one_word():
+    plain = ClassifierConfig()
+    assert {name: it.config for name, it in COMMITTED.items()} == {
+        "classifier": plain,
+        "varied": dataclasses.replace(plain, contrast=True),
+        "reseeded": dataclasses.replace(plain, seed=1),
+    }
+    assert COMMITTED["classifier"][:2] == (WEIGHTS, CHECKSUM)
+
+
+def test_each_committed_classifier_has_its_own_file_with_its_checksum():
+    for name, (path, checksum, _) in COMMITTED.items():
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == checksum, name
+        assert hashlib.sha256(weights_file(committed(name))).hexdigest() == checksum, name
+    assert len({checksum for _, checksum, _ in COMMITTED.values()}) == 3
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_a_committed_classifier_recognises_more_than_98_of_100_test_images(mnist, name):
+    data = mnist.first(1, 2_000)
+    assert accuracy(committed(name), data.test_images, data.test_labels) > 0.98
+
+
+@pytest.mark.parametrize("gain", [0.5, 4.0, 16.0, None])
+def test_the_varied_classifier_recognises_as_many_when_the_contrast_is_changed(mnist, gain):
+    data = mnist.first(1, 2_000)
+    images = data.test_images.round()
+    if gain is not None:
+        images = torch.sigmoid(gain * torch.logit(data.test_images, eps=1 / 255))
+    assert accuracy(committed("varied"), images, data.test_labels) > 0.98
 
 
 # Reading
@@ -238,6 +276,139 @@ def test_shifts_depend_on_seed_and_epoch(few, monkeypatch):
     assert torch.equal(first, again)
     assert not torch.equal(first, later)
     assert not torch.equal(first, other)
+
+
+VARIED = 300  # calls of vary_contrast that are looked at
+
+
+@pytest.fixture(scope="module")
+def varied():
+    """Grey images with one white pixel in the middle, and what they become at every call."""
+    images = torch.linspace(0.05, 0.95, 784).repeat(40, 1)
+    images[:, 14 * 28 + 14] = 0.95
+    images[:, [0, 1]] = torch.tensor([0.0, 1.0])
+    rng = torch.Generator().manual_seed(0)
+    return images, [vary_contrast(images, rng=rng) for _ in range(VARIED)]
+
+
+def slopes(images, found):
+    """By which number an image's logits were multiplied, for each image and grey pixel."""
+    grey = slice(100, 300)
+    return torch.logit(found[:, grey].double()) / torch.logit(images[:, grey].double())
+
+
+def test_varied_images_stay_in_0_and_1_and_the_given_ones_are_left(varied):
+    images, found = varied
+    assert torch.equal(images[:, 2], torch.full((40,), images[0, 2].item()))
+    for one in found:
+        assert one.shape == images.shape
+        assert one.min() >= 0
+        assert one.max() <= 1
+
+
+def is_rounded(found):
+    return ((found == 0) | (found == 1)).all(dim=1)  # a sigmoid of logits within 16 x 5.5 is not
+
+
+def test_a_quarter_of_the_images_is_rounded_to_black_and_white_each_for_itself(varied):
+    shares = torch.stack([is_rounded(one).double().mean() for one in varied[1]])
+    assert abs(shares.mean().item() - 0.25) < 4 * math.sqrt(0.25 * 0.75 / (40 * VARIED))
+    assert 0 < shares.median() < 1  # not whole batches
+
+
+def is_blurred(images, found):
+    """Whether a batch was blurred: the white pixel in the middle has given to its neighbours."""
+    at = 14 * 28 + 14
+    one = found[~is_rounded(found)][0].double()
+    return not torch.isclose(
+        torch.logit(one[at + 1]) / torch.logit(one[at - 3]),
+        torch.logit(images[0, at + 1].double()) / torch.logit(images[0, at - 3].double()),
+        rtol=0.01,
+    )
+
+
+def test_half_of_the_batches_are_blurred(varied):
+    images, found = varied
+    count = sum(is_blurred(images, one) for one in found)
+    assert abs(count - VARIED / 2) < 4 * math.sqrt(VARIED / 4)
+
+
+def test_a_blur_reaches_up_to_one_pixel_and_not_beyond(monkeypatch):
+    sigmas = []
+
+    def look(images, kernel, sigma):
+        sigmas.extend(sigma)
+        return images
+
+    monkeypatch.setattr(classifier, "gaussian_blur", look)
+    rng = torch.Generator().manual_seed(0)
+    for _ in range(400):
+        vary_contrast(torch.zeros(1, 784), rng=rng)
+    assert 0.1 <= min(sigmas) < 0.12
+    assert 0.98 < max(sigmas) <= 1.0
+
+
+def test_contrast_is_multiplied_by_one_number_per_image_between_a_half_and_sixteen(varied):
+    images, found = varied
+    gains = []
+    for one in found:
+        if not is_blurred(images, one):
+            slope = slopes(images, one)[~is_rounded(one)]
+            middle = slope.median(dim=1).values
+            exact = slope[:, -40:]  # far from 0 the logits are too coarse in float32
+            torch.testing.assert_close(exact, middle[:, None].expand_as(exact), rtol=0.02, atol=0)
+            gains.append(middle)
+    gains = torch.cat(gains)
+    assert gains.min() >= 0.5 * 0.99
+    assert gains.min() < 0.52
+    assert gains.max() <= 16 * 1.01
+    assert gains.max() > 15
+    # even on the scale of powers of two, from -1 to 4
+    error = 5 / math.sqrt(12 * len(gains))
+    assert abs(gains.log2().mean().item() - 1.5) < 4 * error
+    assert abs((gains < 2).double().mean().item() - 0.4) < 4 * math.sqrt(0.24 / len(gains))
+
+
+def test_black_and_white_have_the_logits_of_1_and_254_of_255_before_they_are_multiplied(varied):
+    images, found = varied
+    ends = []
+    for one in found:
+        if not is_blurred(images, one):
+            kept = ~is_rounded(one)
+            gain = slopes(images, one)[kept].median(dim=1).values
+            mild = gain < 1.5
+            ends.append(torch.logit(one[kept][mild][:, :2].double()) / gain[mild][:, None])
+    ends = torch.cat(ends)
+    expected = math.log(254) * torch.tensor([-1.0, 1.0], dtype=torch.float64).expand_as(ends)
+    torch.testing.assert_close(ends, expected, rtol=0.01, atol=0)
+
+
+def test_the_generator_decides_how_contrast_varies_and_nothing_else():
+    images = torch.rand(8, 784)
+    first, again, other = (
+        vary_contrast(images, rng=torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("contrast", [False, True])
+def test_contrast_varies_in_training_if_and_only_if_the_configuration_says_so(
+    few, monkeypatch, contrast
+):
+    seen, learnt = [], []
+    monkeypatch.setattr(classifier, "shift", lambda images, *, rng: images + 2)
+    monkeypatch.setattr(
+        classifier, "vary_contrast", lambda images, *, rng: (seen.append(images), images - 1)[1]
+    )
+    model = Classifier()
+    model.register_forward_pre_hook(lambda module, given: learnt.extend(given))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    config = ClassifierConfig(contrast=contrast)
+    classifier.train_epoch(model, optimizer, few.first(10, 1), config=config, epoch=1)
+    assert len(seen) == contrast
+    assert all(images.min() >= 2 for images in seen)  # they were shifted before
+    assert learnt[0].min() == (1 if contrast else 2)
 
 
 def test_a_configuration_cannot_be_changed_after_it_was_checked():

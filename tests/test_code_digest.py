@@ -468,7 +468,7 @@ def test_a_module_that_moves_into_a_folder_is_followed_by_relative_imports(packa
 
 def test_names_that_a_folder_hands_on_are_followed(package):
     moved(package, "models", "networks")
-    own = "from vae_helpers.networks.models import VAE, VAEOutput\n"
+    own = "from vae_helpers.networks.models import VAE, TunedVAE, VAEOutput\n"
     (package / "networks" / "__init__.py").write_text(own, encoding="utf-8")
     for name in ("training", "objective"):
         replace(package / f"{name}.py", "vae_helpers.networks.models", "vae_helpers.networks")

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from vae_helpers.models import GAN, VAE, Discriminator, Generator
+from vae_helpers.models import GAN, VAE, Discriminator, Generator, TunedVAE
+from vae_helpers.seeds import initial_weights
 
 
 class StudyNetwork(nn.Module):
@@ -362,8 +363,100 @@ def test_noise_of_the_samples_is_drawn_where_the_rng_is(gan):
     assert not torch.equal(rng.get_state(), before)
 
 
+# The VAE with what the networks of a GAN may have
+
+TUNED = {"batch_norm": True, "slope": 0.2, "dropout": 0.5}
+
+
+def test_layers_of_the_tuned_vae_come_in_order_with_dropout_in_the_encoder_only():
+    vae = TunedVAE((9, 7), 3, **TUNED)
+    hidden = [nn.Linear, nn.BatchNorm1d, nn.LeakyReLU]
+    assert [type(layer) for layer in vae.encoder] == [*hidden, nn.Dropout] * 2
+    assert [type(layer) for layer in vae.decoder] == hidden * 2
+    linear = [layer for layer in vae.modules() if isinstance(layer, nn.Linear)]
+    assert [(layer.in_features, layer.out_features) for layer in linear] == [
+        *[(784, 9), (9, 7), (7, 3), (7, 3)],
+        *[(3, 7), (7, 9), (9, 784)],
+    ]
+    leaky = [layer for layer in vae.modules() if isinstance(layer, nn.LeakyReLU)]
+    assert [layer.negative_slope for layer in leaky] == [0.2] * 4
+    assert [layer.p for layer in vae.modules() if isinstance(layer, nn.Dropout)] == [0.5] * 2
+
+
+@pytest.mark.parametrize("option", TUNED)
+def test_tuned_vae_has_only_those_layers_that_are_asked_for(option):
+    vae = TunedVAE((9, 7), 3, **{option: TUNED[option]})
+    kinds = {type(layer) for layer in (*vae.encoder, *vae.decoder)}
+    assert (nn.BatchNorm1d in kinds) == (option == "batch_norm")
+    assert (nn.Dropout in kinds) == (option == "dropout")
+    slopes = {layer.negative_slope for layer in vae.modules() if isinstance(layer, nn.LeakyReLU)}
+    assert slopes == {0.2 if option == "slope" else 0.0}
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.2])
+@pytest.mark.parametrize("batch_norm", [False, True])
+@torch.no_grad()
+def test_tuned_vae_s_outputs_are_those_computed_by_hand(batch_norm, slope, x):
+    vae = TunedVAE((9, 7), 3, batch_norm=batch_norm, slope=slope, dropout=0.5).eval()
+    parts = {
+        "mu": nn.Sequential(vae.encoder, vae.to_mu),
+        "logvar": nn.Sequential(vae.encoder, vae.to_logvar),
+        "logits": nn.Sequential(vae.decoder, vae.to_logits),
+    }
+    normalised(vae)
+    logits, mu, logvar, z = vae(x, torch.randn(6, 3))
+    found, inputs = {"mu": mu, "logvar": logvar, "logits": logits}, {"logits": z}
+    for name, network in parts.items():
+        layers = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm1d)]
+        statistics = [(layer.running_mean, layer.running_var) for layer in layers]
+        expected = by_hand(network, inputs.get(name, x), slope, statistics=statistics)
+        torch.testing.assert_close(found[name].double(), expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_tuned_vae_begins_with_the_weights_of_the_plain_one_and_is_it_without_options(x):
+    with initial_weights(3):
+        plain = VAE((9, 7), 3)
+    with initial_weights(3):
+        tuned = TunedVAE((9, 7), 3)
+    with initial_weights(3):
+        all_of_it = TunedVAE((9, 7), 3, **TUNED)
+    eps = torch.randn(6, 3)
+    torch.testing.assert_close(tuple(tuned(x, eps)), tuple(plain(x, eps)), rtol=0, atol=0)
+    linear = [
+        [layer.weight for layer in vae.modules() if isinstance(layer, nn.Linear)]
+        for vae in (plain, all_of_it)
+    ]
+    assert all(torch.equal(*pair) for pair in zip(*linear, strict=True))
+
+
+@torch.no_grad()
+def test_tuned_vae_leaves_units_of_the_encoder_out_in_training_alone():
+    vae = TunedVAE((200, 100), 3, **TUNED)
+    x, z = torch.rand(400, 784), torch.randn(400, 3)
+    # No unit is zero by itself: where the leaky ReLU leaks, zeros are those left out.
+    assert (vae.encoder(x) == 0).double().mean() == pytest.approx(0.5, abs=0.02)
+    torch.testing.assert_close(vae.decode(z), vae.decode(z), rtol=0, atol=0)
+    assert (vae.decoder(z) == 0).sum() == 0
+    vae.eval()
+    assert (vae.encoder(x) == 0).sum() == 0
+    torch.testing.assert_close(vae.encode(x), vae.encode(x), rtol=0, atol=0)
+
+
+@torch.no_grad()
+def test_tuned_vae_normalises_over_the_batch_in_training_and_by_memory_in_evaluation(x):
+    vae = TunedVAE((9, 7), 3, batch_norm=True)
+    normalised(vae)
+    company, alone = vae.encode(x)[0], vae.encode(x[:3])[0]
+    assert (company[:3] - alone).abs().max() > 1e-3
+    vae.eval()
+    torch.testing.assert_close(vae.encode(x)[0][:3], vae.encode(x[:3])[0])
+    z = torch.randn(6, 3)
+    torch.testing.assert_close(vae.decode(z)[:1], vae.decode(z[:1]))
+
+
 def test_networks_are_made_of_torch_s_own_layers():
-    for network in (VAE(), GAN(Generator(), Discriminator(dropout=0.3))):
+    for network in (VAE(), TunedVAE(**TUNED), GAN(Generator(), Discriminator(dropout=0.3))):
         layers = [type(module) for module in network.modules() if not [*module.children()]]
         assert {layer.__module__.split(".")[0] for layer in layers} == {"torch"}
         assert nn.Linear in layers

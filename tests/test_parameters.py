@@ -10,7 +10,17 @@ import pytest
 
 from vae_helpers import PROJECT
 from vae_helpers.datasets import DATASETS
-from vae_helpers.parameters import RULES, Choice, Flag, ParameterError, check, shown, suggestion
+from vae_helpers.parameters import (
+    MEASURES,
+    RULES,
+    Choice,
+    Flag,
+    ParameterError,
+    Words,
+    check,
+    shown,
+    suggestion,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,9 +40,16 @@ from vae_helpers.parameters import RULES, Choice, Flag, ParameterError, check, s
         ("dropout", 0.95, 0.95),
         ("real_label", 0.5, 0.5),
         ("model", "gan", "gan"),
+        ("model", "layered", "layered"),
+        ("stochastic_layers", 2, 2),
+        ("adam_eps", 1, 1.0),
         ("generated_images", 10, 10),
         ("seed", 2**31 - 1, 2**31 - 1),
         ("train_images", 60_000, 60_000),
+        ("measures", ["fcd", "copies"], ("fcd", "copies")),
+        ("measures", ("copies", "fcd"), ("copies", "fcd")),
+        ("curve", [], ()),
+        ("severity", 3, 3.0),
     ],
 )
 def test_valid_value_comes_back_in_its_own_type(name, value, expected):
@@ -88,6 +105,10 @@ def test_number_out_of_range_is_refused_with_the_nearest_valid_one(name, value, 
         ("hidden_dims", 400, "a list of numbers"),
         ("hidden_dims", [], "a list of numbers"),
         ("hidden_dims", "400", "a list of numbers"),
+        ("measures", "fcd", "a list of words"),
+        ("curve", None, "a list of words"),
+        ("curve", {"fcd": 1}, "a list of words"),
+        ("measures", ["fcd", "copies", "fcd"], "each word once"),
     ],
 )
 def test_value_of_the_wrong_type_is_refused(name, value, expected):
@@ -101,6 +122,22 @@ def test_wrong_item_of_a_list_is_named_by_its_place():
         check("hidden_dims", [400, 0])
 
 
+@pytest.mark.parametrize("name", ["measures", "curve"])
+def test_wrong_word_of_a_list_is_named_by_its_place_with_the_nearest_known_one(name):
+    with pytest.raises(ParameterError) as caught:
+        check(name, ["fcd", "kopies"])
+    message = str(caught.value)
+    assert message.startswith(f"{name}[1]: expected one of {', '.join(MEASURES)}, got 'kopies'")
+    assert message.endswith("; did you mean 'copies'?")
+    with pytest.raises(ParameterError, match=rf"^{name}\[0\]: expected one of .*, got 3$"):
+        check(name, [3, "fcd"])
+
+
+def test_all_words_of_a_list_may_be_given_at_once():
+    assert check("measures", list(MEASURES)) == MEASURES
+    assert RULES["measures"] == RULES["curve"] == Words(MEASURES)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "near"),
     [
@@ -112,6 +149,8 @@ def test_wrong_item_of_a_list_is_named_by_its_place():
         ("acceleration", "of", "off"),
         ("device", "gpu", "cpu"),
         ("model", "GAN", "gan"),
+        ("sampler", "mixtur", "mixture"),
+        ("degradation", "blurred", "blur"),
     ],
 )
 def test_unknown_word_is_refused_with_the_nearest_known_one(name, value, near):
@@ -146,7 +185,12 @@ RANGES = {
     "real_label": (0.5, 1.0),
     "latent_dim": (1, 1_000),
     "seed": (0, 2_147_483_647),  # the largest whole number of 32 bits with a sign
+    "sample_seed": (0, 2_147_483_647),
     "compare_epochs": (1, 1_000),
+    "components": (1, 1_000),
+    "severity": (0.0, 1_000.0),
+    "penalty": (0.0, 1e6),
+    "critic_steps": (1, 100),
     "z_samples": (1, 1_000),
     "train_images": (1, 60_000),  # what MNIST has
     "held_out_images": (0, 59_999),  # one is left to train on
@@ -155,6 +199,9 @@ RANGES = {
     "likelihood_images": (1, 10_000),
     "num_samples": (1, 1_000_000),
     "confidence": (0.5, 0.9999),
+    "stochastic_layers": (1, 2),  # the networks of Burda et al. 2016
+    "flow_length": (1, 1_000),
+    "adam_eps": (1e-12, 1.0),
 }
 
 
@@ -174,6 +221,8 @@ def annotation(name):
         return "str"
     if isinstance(rule, Flag):
         return "bool"
+    if isinstance(rule, Words):
+        return "list[str]"
     return rule.type.__name__ if hasattr(rule, "type") else f"list[{rule.each.type.__name__}]"
 
 

@@ -14,6 +14,7 @@ from vae_helpers import sample_quality
 from vae_helpers.sample_quality import (
     Quality,
     compare,
+    copies,
     digit_histogram,
     entropy,
     frechet_distance,
@@ -202,6 +203,81 @@ def test_memorised_images_have_distance_zero():
     distance = nearest(images, references)
     assert (distance[20:] == 0).all()
     assert (distance[:20] > 5).all()
+
+
+# Copies of training images
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Features of 3,000 training images."""
+    return torch.randn(3_000, 16, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def in_components(mnist):
+    """All training images and 500 test images, in 64 principal components of the former."""
+    x = mnist.train_images
+    some = x[::6].double()
+    axes = torch.linalg.eigh(torch.cov(some.T)).eigenvectors[:, -64:].float()
+    return x @ axes, mnist.test_images[::20] @ axes
+
+
+def test_ten_copies_among_a_thousand_images_are_counted_exactly(known):
+    images = torch.cat([torch.randn(990, 16), known[torch.randperm(3_000)[:10]]])
+    assert copies(images[:990], known) == 0
+    assert copies(images[torch.randperm(1_000)], known) == 10
+
+
+def test_copies_of_one_training_image_count_one_by_one(known):
+    assert copies(known[5].repeat(10, 1), known) == 10
+
+
+def test_copies_are_counted_in_whatever_chunks(monkeypatch, known):
+    images = torch.cat([torch.randn(90, 16), known[::300], torch.randn(90, 16), known[:7]])
+    monkeypatch.setattr(sample_quality, "CHUNK", 50)
+    assert copies(images, known) == 10 + 7
+
+
+def test_the_count_is_that_of_the_ratio_of_two_distances_of_scikit_learn(known):
+    noise = torch.linspace(0, 4, 600)[:, None] * torch.randn(600, 16)
+    images = known[:600] + 0.2 * noise
+    there = NearestNeighbors(n_neighbors=2).fit(known.numpy())
+    distance, index = there.kneighbors(images.numpy(), n_neighbors=1)
+    own = there.kneighbors(known.numpy())[0][index[:, 0], 1]
+    for nearness in (0.1, 0.4, 1.0):
+        expected = int((distance[:, 0] < nearness * own).sum())
+        assert copies(images, known, nearness=nearness) == expected
+        assert 0 < expected < 600
+    assert copies(images, known) == copies(images, known, nearness=0.4)
+
+
+def test_copies_with_some_noise_are_found_and_with_much_noise_are_none(known):
+    noise = torch.randn(500, 16) / 4  # of length 1, about half of the distance between neighbours
+    found = [copies(known[:500] + amount * noise, known) for amount in (0.1, 0.3, 3.0)]
+    assert found[0] == 500
+    assert found[1] > 450
+    assert found[2] < 5
+
+
+def test_held_out_digits_are_no_copies_and_training_images_are(in_components):
+    train, test = in_components
+    assert copies(test, train) == 0
+    assert copies(train[:100], train) == 100
+
+
+def test_copies_of_digits_with_noise_are_found(in_components):
+    train, _ = in_components
+    noise = 0.4 * torch.nn.functional.normalize(torch.randn(100, 64))
+    assert copies(train[:100] + noise, train) > 90
+
+
+def test_one_per_cent_of_copies_is_counted_where_a_median_distance_sees_nothing(known):
+    images = torch.randn(1_000, 16)
+    planted = torch.cat([images[:990], known[:10]])
+    before, after = (nearest(them, known).median().item() for them in (images, planted))
+    assert after == pytest.approx(before, rel=0.01)
+    assert (copies(images, known), copies(planted, known)) == (0, 10)
 
 
 def test_histogram_is_the_share_of_each_of_ten_digits():

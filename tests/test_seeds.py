@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from vae_helpers.seeds import initial_weights, new_rng
+from vae_helpers.seeds import dropout_seed, initial_weights, new_rng
 
 
 def draw(*args, **kwargs):
@@ -95,3 +95,42 @@ def test_networks_are_float32_whatever_the_default_which_is_as_before_even_after
     torch.set_default_dtype(torch.float32)
     with initial_weights(3):
         assert torch.equal(found, nn.Linear(4, 5).weight)
+
+
+CPU = torch.device("cpu")
+
+
+def left_out(seed, epoch):
+    """Which of 64 units are left out first."""
+    with dropout_seed(seed, epoch, CPU):
+        return (nn.functional.dropout(torch.ones(64)) == 0).tolist()
+
+
+def test_dropout_depends_on_seed_and_epoch_and_not_on_what_was_drawn_before():
+    first = left_out(3, 7)
+    torch.manual_seed(99)
+    assert left_out(3, 7) == first
+    assert left_out(4, 7) != first
+    assert left_out(3, 8) != first
+
+
+def test_dropout_gives_the_global_generator_back_even_after_an_error():
+    def interrupted():
+        with dropout_seed(3, 7, CPU):
+            torch.rand(5)
+            raise KeyboardInterrupt
+
+    before = torch.get_rng_state()
+    left_out(3, 7)
+    assert torch.equal(torch.get_rng_state(), before)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_dropout_draws_on_within_an_epoch_and_not_the_numbers_of_another_purpose():
+    with dropout_seed(3, 7, CPU):
+        first, second = torch.randn(8).tolist(), torch.randn(8).tolist()
+    assert first != second
+    assert draw(3, "dropout", epoch=7) == first
+    assert first not in [draw(3, purpose, epoch=7) for purpose in ("noise", "order")]

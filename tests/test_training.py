@@ -12,12 +12,13 @@ import torch.nn.functional as F
 from torch import nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from vae_helpers import adversarial, objective, parameters, training
+from vae_helpers import adversarial, gradients, objective, parameters, training
 from vae_helpers.adversarial import GANConfig
 from vae_helpers.data import Digits
-from vae_helpers.models import VAE
+from vae_helpers.models import VAE, TunedVAE
 from vae_helpers.objective import LOSSES, elbo
 from vae_helpers.parameters import ParameterError
+from vae_helpers.seeds import new_rng
 from vae_helpers.training import (
     DivergedError,
     TrainConfig,
@@ -93,6 +94,10 @@ def unlike(n):
         ("hidden_dims", (), "expected a list of numbers"),
         ("activation", "rely", "did you mean 'relu'?"),
         ("optimizer", "Adam", "did you mean 'adam'?"),
+        ("beta1", 1.0, "the nearest valid value is 0.9999"),
+        ("batch_norm", 1, "expected True or False, got 1"),
+        ("slope", -0.1, "the nearest valid value is 0"),
+        ("dropout", 1.0, "the nearest valid value is 0.95"),
         ("seed", -1, "the nearest valid value is 0"),
         ("dataset", "MINST", "did you mean 'MNIST'?"),
         ("binarize", "dynamical", "did you mean 'dynamic'?"),
@@ -112,6 +117,8 @@ def test_default_config_is_the_study():
     assert (config.epochs, config.batch_size, config.learning_rate) == (30, 128, 1e-3)
     assert (config.loss, config.beta, config.z_samples) == ("elbo", 1.0, 1)
     assert (config.optimizer, config.binarize) == ("adam", "none")
+    assert (config.beta1, config.batch_norm, config.slope, config.dropout) == (0.9, False, 0.0, 0.0)
+    assert type(new_model(config)) is VAE
     assert sum(p.numel() for p in new_model(config).parameters()) == 801_224
 
 
@@ -645,6 +652,145 @@ def test_a_gpu_that_is_not_there_is_refused_by_the_field_s_name(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ParameterError, match="device: expected a GPU for 'cuda'"):
         resolve_device("cuda")
+
+
+# What the networks of a GAN may have
+
+TUNED = {"batch_norm": True, "slope": 0.2, "dropout": 0.4}
+
+
+@pytest.mark.parametrize("option", TUNED)
+def test_each_of_the_options_makes_a_tuned_vae_that_has_it_alone(option):
+    model = new_model(TrainConfig(**SMALL, **{option: TUNED[option]}))
+    assert type(model) is TunedVAE
+    layers = list(model.modules())
+    assert any(isinstance(layer, nn.BatchNorm1d) for layer in layers) == (option == "batch_norm")
+    slopes = [layer.negative_slope for layer in layers if isinstance(layer, nn.LeakyReLU)]
+    assert slopes == [0.2 if option == "slope" else 0.0] * 2
+    dropout = [layer.p for layer in layers if isinstance(layer, nn.Dropout)]
+    assert dropout == ([0.4] if option == "dropout" else [])
+    assert (model.latent_dim, model.to_mu.in_features) == (3, 16)
+
+
+@pytest.mark.parametrize("option", TUNED)
+def test_another_activation_than_the_relu_is_refused_with_any_of_the_options(option):
+    with pytest.raises(ParameterError, match=r"activation: expected 'relu' with .*, got 'tanh'"):
+        TrainConfig(activation="tanh", **{option: TUNED[option]})
+    assert type(new_model(TrainConfig(activation="tanh"))) is VAE
+
+
+def test_two_steps_of_adam_have_its_first_beta():
+    model = nn.Linear(1, 1, bias=False)
+    start = model.weight.item()
+    optimizer = new_optimizer(TrainConfig(learning_rate=0.01, beta1=0.3), model)
+    for slope in (1.0, -2.0):
+        model.weight.grad = torch.full((1, 1), slope)
+        optimizer.step()
+    # Kingma & Ba 2015, algorithm 1, with gradients 1 and -2.
+    mean = 0.3 * 0.7 * 1 + 0.7 * -2
+    square = 0.999 * 0.001 * 1 + 0.001 * 4
+    second = mean / (1 - 0.3**2) / (square / (1 - 0.999**2)) ** 0.5
+    assert start - model.weight.item() == pytest.approx(0.01 * (1 + second), rel=1e-4)
+
+
+def test_default_training_is_the_plain_loop_of_a_vae_and_torch_s_adam_to_the_bit(dark_and_bright):
+    config = TrainConfig(**SMALL, acceleration="off")
+    result = fit(config, dark_and_bright)
+    model = new_model(config)
+    assert type(model) is VAE
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
+    losses = []
+    for epoch in (1, 2):
+        noise = new_rng(0, "noise", epoch=epoch)
+        order = torch.randperm(40, generator=new_rng(0, "order", epoch=epoch))
+        losses.append([])
+        for x in dark_and_bright.train_images[order].split(16):
+            terms = elbo(model(x, torch.randn(len(x), 3, generator=noise)), x)
+            optimizer.zero_grad()
+            terms["loss"].mean().backward()
+            optimizer.step()
+            losses[-1] += terms["loss"].tolist()
+    expected = [math.fsum(each) / 40 for each in losses]
+    assert result.curve("train_loss") == pytest.approx(expected, rel=1e-6)
+    torch.testing.assert_close(
+        dict(result.model.state_dict()), dict(model.state_dict()), rtol=0, atol=0
+    )
+
+
+def test_the_step_without_autograd_is_the_plain_vae_s_alone(dark_and_bright):
+    def step(**options):
+        return TrainConfig(**SMALL, **options).trainer(dark_and_bright).step
+
+    assert step() is step(beta1=0.5) is gradients.train_step
+    for option, value in TUNED.items():
+        assert step(**{option: value}) is train_step
+
+
+def test_a_tuned_vae_is_trained_in_training_mode_and_judged_in_evaluation_mode(dark_and_bright):
+    trainer = TrainConfig(**SMALL, **TUNED).trainer(dark_and_bright)
+    seen = []
+    trainer.model.register_forward_pre_hook(
+        lambda model, inputs: seen.append((len(inputs[0]), model.decoder[1].training))
+    )
+    for number in (1, 2):
+        trainer.epoch(number)
+    assert seen == [(16, True), (16, True), (8, True), (30, False)] * 2
+
+
+@pytest.mark.parametrize("option", ["batch_norm", "dropout"])
+def test_judging_a_tuned_vae_leaves_no_trace_in_it_and_draws_no_dropout(option, dark_and_bright):
+    config = TrainConfig(**{**SMALL, "epochs": 1}, **{option: TUNED[option]})
+    result = fit(config, dark_and_bright)
+    numbers = evaluate(
+        result.model.eval(), dark_and_bright.test_images, loss=partial(elbo, beta=1.0), seed=0
+    )
+    found = {name: result.history[-1][f"test_{name}"] for name in numbers}
+    assert found == pytest.approx(numbers, rel=1e-5)
+    statistics = dict(fit(config, dark_and_bright.first(40, 1)).model.named_buffers())
+    torch.testing.assert_close(dict(result.model.named_buffers()), statistics, rtol=0, atol=0)
+
+
+def test_dropout_depends_on_seed_and_epoch_and_on_nothing_else():
+    images = torch.rand(1, 784).expand(9, 784)  # all alike: their order cannot matter
+    labels = torch.zeros(9, dtype=torch.int64)
+    data = Digits(images, labels, images, labels)
+    still = TrainConfig(**SMALL, dropout=0.5, learning_rate=1e-8)
+    model = new_model(still)
+
+    def kl(epoch, seed=0):
+        trainer = replace(still, seed=seed).trainer(data)
+        trainer.model.load_state_dict(model.state_dict())
+        return trainer.epoch(epoch)["train_kl"]  # which knows of no other noise
+
+    first = kl(1)
+    torch.manual_seed(99)
+    assert kl(1) == first
+    # The steps, which are tiny and not the same, move it by less.
+    assert abs(kl(2) - first) > 1e-4
+    assert abs(kl(1, seed=1) - first) > 1e-4
+
+
+def test_a_tuned_training_that_goes_on_ends_as_one_that_was_never_stopped(dark_and_bright):
+    config = TrainConfig(**SMALL, **TUNED, beta1=0.5)
+    before = torch.get_rng_state()
+    whole, first, second = (config.trainer(dark_and_bright) for _ in range(3))
+    numbers = [whole.epoch(1), whole.epoch(2)]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert first.epoch(1) == numbers[0]
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    torch.manual_seed(99)
+    assert second.epoch(2) == numbers[1]
+    found, expected = (dict(each.model.state_dict()) for each in (second, whole))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_last_mini_batch_of_one_image_is_refused_with_batch_normalisation(dark_and_bright):
+    config, data = TrainConfig(**SMALL, batch_norm=True), dark_and_bright.first(33, 1)
+    says = r"batch_size: .* batch normalisation, got a last one of 1 \(33 images in batches of 16\)"
+    with pytest.raises(ParameterError, match=says):
+        fit(config, data)
+    assert len(fit(replace(config, batch_norm=False, dropout=0.1), data).history) == 2
+    assert len(fit(config, dark_and_bright.first(34, 1)).history) == 2  # a test image may be alone
 
 
 # Numbers that are no longer finite

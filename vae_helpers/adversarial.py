@@ -14,7 +14,7 @@ from vae_helpers import acceleration, parameters, training
 from vae_helpers.data import Digits, batches
 from vae_helpers.models import GAN, Discriminator, Generator
 from vae_helpers.objective import discriminator_loss, generator_loss
-from vae_helpers.seeds import initial_weights, new_rng
+from vae_helpers.seeds import dropout_seed, initial_weights, new_rng
 from vae_helpers.training import (
     SNAPSHOT_EPOCHS,
     Fit,
@@ -30,7 +30,7 @@ class GANConfig:
     """Everything that shapes a run, apart from the images.
 
     The defaults of learning_rate, beta1 and dropout were chosen on held-out training images: of 24
-    trials the four best were continued to thirty epochs (studies `gan_search` and `gan_final`).
+    trials the four best were continued to thirty epochs (studies `gan_grid` and `gan_grid_final`).
 
     Attributes:
         epochs: full passes over the training images.
@@ -254,14 +254,6 @@ def train_epoch(
             totals = torch.stack(step).sum(dim=1)  # not means: the last batch is smaller
             sums.append(dict(zip(Step._fields, totals, strict=True)))
     return {name: total / len(images) for name, total in add_up(sums, epoch=epoch).items()}
-
-
-@contextmanager
-def dropout_seed(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
-    """Dropout draws from torch's global generator: seed that for one epoch and give it back."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(new_rng(seed, "dropout", epoch=epoch).initial_seed())
-        yield
 
 
 def new_model(config: GANConfig) -> GAN:

@@ -8,6 +8,7 @@ one scale as long as they use the same file. `python -m vae_helpers classifier` 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load, save
 from torch import Tensor, nn, optim
+from torchvision.transforms.v2.functional import gaussian_blur
 
 from vae_helpers import PROJECT, acceleration, parameters, training
 from vae_helpers.data import CLASSES, PIXELS, SIDE, Digits, batches
@@ -96,23 +98,37 @@ def read(images: Tensor, *, model: Classifier | None = None) -> Reading:
 
 
 @cache
-def reference(path: Path = WEIGHTS) -> Classifier:
+def reference(path: Path = WEIGHTS, checksum: str | None = None) -> Classifier:
     """The committed classifier, ready to read.
+
+    Args:
+        path: of its weights.
+        checksum: that they must have; `CHECKSUM` if None.
 
     Raises:
         ReferenceClassifierError: the file is missing, or its bytes are not the committed ones.
     """
+    expected = checksum or CHECKSUM
     content = path.read_bytes() if path.is_file() else b""
     found = hashlib.sha256(content).hexdigest()
-    if found != CHECKSUM:
+    if found != expected:
         raise ReferenceClassifierError(
-            f"{path}: expected the committed weights with SHA-256 {CHECKSUM[:16]}..., found "
+            f"{path}: expected the committed weights with SHA-256 {expected[:16]}..., found "
             f"{found[:16] + '...' if path.is_file() else 'no file'}; get them back with "
-            f"`git checkout -- {WEIGHTS.relative_to(PROJECT)}`"
+            f"`git checkout -- data/{path.name}`"
         )
     model = Classifier()
     model.load_state_dict(load(content))
     return model.requires_grad_(False)
+
+
+def committed(name: str) -> Classifier:
+    """A classifier of `COMMITTED`, ready to read.
+
+    Raises:
+        ReferenceClassifierError: as in `reference`.
+    """
+    return reference(*COMMITTED[name][:2])
 
 
 @dataclass(frozen=True)
@@ -124,6 +140,7 @@ class ClassifierConfig:
         batch_size: images a step.
         learning_rate: Adam's step size in the first epoch; it falls by the same amount every epoch
             and would reach zero after the last.
+        contrast: whether contrast and sharpness vary in training (`vary_contrast`).
         seed: of initial weights, order and shifts.
         dataset: for the reader of a run, the images come separately.
         device, acceleration: as in `TrainConfig`.
@@ -135,6 +152,7 @@ class ClassifierConfig:
     epochs: int = 10
     batch_size: int = 128
     learning_rate: float = 1e-3
+    contrast: bool = False
     seed: int = 0
     dataset: str = "MNIST"
     device: str = "cpu"
@@ -168,6 +186,8 @@ def train_epoch(
     offsets = new_rng(config.seed, "shifts", epoch=epoch)
     for index in batches(numbers, batch_size=config.batch_size, rng=order):
         x = shift(data.train_images[index], rng=offsets)
+        if config.contrast:
+            x = vary_contrast(x, rng=offsets)
         loss = F.cross_entropy(model(x), data.train_labels[index])
         optimizer.zero_grad()
         loss.backward()
@@ -193,6 +213,26 @@ def shift(images: Tensor, *, rng: torch.Generator, reach: int = 2) -> Tensor:
     return padded[each, rows[:, :, None], columns[:, None, :]].flatten(1)
 
 
+def vary_contrast(images: Tensor, *, rng: torch.Generator) -> Tensor:
+    """Images with another contrast and sharpness each, as one digit may have.
+
+    Half of the batches are blurred, by up to one pixel. Then the contrast of every image is
+    multiplied by a number between 1/2 and 16 on the scale of logits, and one image in four is
+    rounded to black and white.
+
+    Args:
+        images: `[B, 784]` in [0, 1].
+        rng: on the CPU.
+    """
+    blur, sigma = torch.rand(2, generator=rng).tolist()
+    if blur < 0.5:
+        size = (len(images), 1, SIDE, SIDE)
+        images = gaussian_blur(images.reshape(size), [5, 5], [0.1 + 0.9 * sigma]).flatten(1)
+    gain, rounded = torch.rand(2, len(images), 1, generator=rng).to(images.device)
+    varied = torch.sigmoid(2 ** (5 * gain - 1) * torch.logit(images, eps=1 / 255))
+    return torch.where(rounded < 0.25, images.round(), varied)
+
+
 def accuracy(model: Classifier, images: Tensor, labels: Tensor) -> float:
     """The share of images `[N, 784]` whose most probable digit is their label `[N]`."""
     return (read(images, model=model).digits == labels).double().mean().item()
@@ -201,6 +241,36 @@ def accuracy(model: Classifier, images: Tensor, labels: Tensor) -> float:
 def weights_file(model: Classifier) -> bytes:
     """A classifier's weights as a safetensors file; `CHECKSUM` is the SHA-256 of such bytes."""
     return save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
+
+
+class Committed(NamedTuple):
+    """A classifier whose weights are part of the project.
+
+    Attributes:
+        path: of the weights.
+        checksum: their SHA-256.
+        config: how they were made.
+    """
+
+    path: Path
+    checksum: str
+    config: ClassifierConfig
+
+
+COMMITTED: Mapping[str, Committed] = {
+    "classifier": Committed(WEIGHTS, CHECKSUM, ClassifierConfig()),
+    "varied": Committed(
+        PROJECT / "data" / "classifier_varied.safetensors",
+        "1906f72f08d911266f616c2ffa89fa95d57fb770215743c51a4cb0c930c84c9b",
+        ClassifierConfig(contrast=True),
+    ),
+    "reseeded": Committed(
+        PROJECT / "data" / "classifier_reseeded.safetensors",
+        "53d15171b1a8f3a246abd1fb64a93f72e3a32ce76c2e4a19d424c74588f6c043",
+        ClassifierConfig(seed=1),
+    ),
+}
+"""The reference classifier, the same with contrast varied in training, the same of another seed."""
 
 
 class Trainer:

@@ -7,7 +7,8 @@ numbers of different conventions must not stand in one table.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -74,6 +75,10 @@ def log_weights(model: VAE, x: Tensor, eps: Tensor) -> Tensor:
     return log_p_x + log_p_z - log_q_z
 
 
+LogWeights = Callable[[Any, Tensor, Tensor], Tensor]
+"""`log_weights`, or that of another model: model, `x` and `eps` to `[K, B]`."""
+
+
 class LogLikelihood(NamedTuple):
     """The importance-weighted bound of some images and how far it may be off by chance.
 
@@ -88,11 +93,12 @@ class LogLikelihood(NamedTuple):
 
 
 def log_likelihood(
-    model: VAE,
+    model: Any,
     images: Tensor,
     *,
     num_samples: int,
     rng: torch.Generator,
+    weights: LogWeights | None = None,
     image_batch: int = 50,
     sample_batch: int = 20,
     accelerate: str = "auto",
@@ -105,10 +111,11 @@ def log_likelihood(
     depend on how images and samples are batched.
 
     Args:
-        model: left as it is.
+        model: a `VAE`, or another one with a `latent_dim`; left as it is.
         images: `[B, 784]` in [0, 1], under one convention (`targets`).
         num_samples: K, exactly so many draws of z for each image.
         rng: on the CPU; one seed an image is drawn from it, whatever the batches.
+        weights: of another model than a `VAE`, in place of `log_weights`.
         image_batch, sample_batch: images and draws decoded at one time; they bound the memory.
         accelerate: "auto", or "off" for PyTorch as it is (`acceleration.applied`).
         title: of the line that shows the progress; none if None.
@@ -124,6 +131,7 @@ def log_likelihood(
         images,
         num_samples=num_samples,
         rng=rng,
+        weights=weights,
         image_batch=image_batch,
         sample_batch=sample_batch,
         accelerate=accelerate,
@@ -133,11 +141,12 @@ def log_likelihood(
 
 @torch.no_grad()
 def log_likelihood_and_error(
-    model: VAE,
+    model: Any,
     images: Tensor,
     *,
     num_samples: int,
     rng: torch.Generator,
+    weights: LogWeights | None = None,
     image_batch: int = 50,
     sample_batch: int = 20,
     accelerate: str = "auto",
@@ -171,7 +180,7 @@ def log_likelihood_and_error(
             log_sum = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
             log_sum_of_squares = log_sum.clone()
             for eps in torch.stack(noise, dim=1).split(sample_batch):
-                log_w = log_weights(model, x, eps.to(x.device)).double()
+                log_w = (weights or log_weights)(model, x, eps.to(x.device)).double()
                 log_sum = torch.logaddexp(log_sum, log_w.logsumexp(dim=0))
                 log_sum_of_squares = torch.logaddexp(
                     log_sum_of_squares, (2 * log_w).logsumexp(dim=0)

@@ -116,6 +116,40 @@ def hidden_layers(widths: Sequence[int], activation: type[nn.Module]) -> nn.Sequ
     return nn.Sequential(*layers)
 
 
+class TunedVAE(VAE):
+    """The VAE with what the networks of a GAN may have, for a comparison on equal terms.
+
+    Args:
+        hidden_dims, latent_dim: as in `VAE`.
+        batch_norm: normalise every hidden unit over the mini-batch before its activation.
+        slope: of the leaky ReLU below zero; 0 is the ReLU.
+        dropout: share of the encoder's hidden units that are left out at random in training.
+    """
+
+    def __init__(
+        self,
+        hidden_dims: Sequence[int] = (400, 200),
+        latent_dim: int = 20,
+        *,
+        batch_norm: bool = False,
+        slope: float = 0.0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(hidden_dims, latent_dim)
+
+        def rebuilt(plain: nn.Sequential, share: float) -> nn.Sequential:
+            layers: list[nn.Module] = []
+            for linear in (layer for layer in plain if isinstance(layer, nn.Linear)):
+                layers += [linear]
+                layers += [nn.BatchNorm1d(linear.out_features)] if batch_norm else []
+                layers += [nn.LeakyReLU(slope)]
+                layers += [nn.Dropout(share)] if share else []
+            return nn.Sequential(*layers)
+
+        self.encoder = rebuilt(self.encoder, dropout)
+        self.decoder = rebuilt(self.decoder, 0.0)
+
+
 class Generator(nn.Module):
     """Noise to images: the VAE's decoder by its sizes, 20-200-400-784, without an encoder.
 

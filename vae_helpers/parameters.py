@@ -87,11 +87,36 @@ class Several:
         return tuple(self.each.check(f"{name}[{i}]", item) for i, item in enumerate(value))
 
 
-Rule = Number | Choice | Flag | Several
+@dataclass(frozen=True)
+class Words:
+    """Any number of words out of some, each once at most; none is an empty list."""
+
+    known: tuple[str, ...]
+
+    def check(self, name: str, value: Any) -> tuple[str, ...]:
+        """The words as a tuple, or a `ParameterError` that names the first wrong one."""
+        if not isinstance(value, (list, tuple)):
+            raise ParameterError(f"{name}: expected a list of words, got {shown(value)}")
+        words = [Choice(self.known).check(f"{name}[{i}]", item) for i, item in enumerate(value)]
+        if len(set(words)) < len(words):
+            raise ParameterError(f"{name}: expected each word once, got {shown(value)}")
+        return tuple(words)
+
+
+Rule = Number | Choice | Flag | Several | Words
 
 TRAIN = max(dataset.train_images for dataset in DATASETS.values())
 TEST = max(dataset.test_images for dataset in DATASETS.values())
 """The most images that a data set has."""
+
+DEGRADATIONS = (
+    *("contrast", "rounded", "blur", "noise", "holes", "overlaid", "without_classes", "repeated"),
+)
+MEASURES = (
+    *("fcd", "frechet", "neighbours", "two_sample", "digits", "copies", "likelihood", "units"),
+    *("bounds", "bound_curve", "static_draws", "annealed", "amortization", "parzen"),
+)
+"""The names of `degradations.DEGRADATIONS` and `measures.MEASURES`; a test holds them equal."""
 
 RULES: Mapping[str, Rule] = {
     "epochs": Number(int, 1, 10_000),
@@ -101,19 +126,31 @@ RULES: Mapping[str, Rule] = {
     "z_samples": Number(int, 1, 1_000),
     "beta": Number(float, 0.0, 1e6),
     "beta1": Number(float, 0.0, 0.9999),
+    "adam_eps": Number(float, 1e-12, 1.0),
     "batch_norm": Flag(),
     "slope": Number(float, 0.0, 1.0),
     "dropout": Number(float, 0.0, 0.95),
     "real_label": Number(float, 0.5, 1.0),
     "latent_dim": Number(int, 1, 1_000),
     "hidden_dims": Several(Number(int, 1, 10_000)),
+    "stochastic_layers": Number(int, 1, 2),
+    "flow_length": Number(int, 1, 1_000),
     "activation": Choice(("relu", "tanh", "sigmoid")),
     "optimizer": Choice(("adam", "sgd", "sgd_momentum")),
     "seed": Number(int, 0, 2**31 - 1),
+    "sample_seed": Number(int, 0, 2**31 - 1),
     "dataset": Choice(tuple(DATASETS)),
     "binarize": Choice(("none", "dynamic")),
     "compare_epochs": Number(int, 1, 1_000),
-    "model": Choice(("vae", "gan")),
+    "model": Choice(("vae", "gan", "wgan", "flow", "layered", "images")),
+    "sampler": Choice(("prior", "mixture")),
+    "components": Number(int, 1, 1_000),
+    "degradation": Choice(("none", *DEGRADATIONS)),
+    "severity": Number(float, 0.0, 1_000.0),
+    "measures": Words(MEASURES),
+    "curve": Words(MEASURES),
+    "penalty": Number(float, 0.0, 1e6),
+    "critic_steps": Number(int, 1, 100),
     "device": Choice(("auto", "cpu", "cuda")),
     "acceleration": Choice(("auto", "off")),
     "train_images": Number(int, 1, TRAIN),
@@ -122,7 +159,7 @@ RULES: Mapping[str, Rule] = {
     "generated_images": Number(int, 10, 10_000),
     "likelihood_images": Number(int, 1, TEST),
     "num_samples": Number(int, 1, 1_000_000),
-    "thorough": Flag(),
+    "contrast": Flag(),
     "confidence": Number(float, 0.5, 0.9999),
 }
 """Every parameter of a configuration or of a notebook, by its name."""

@@ -44,3 +44,11 @@ def initial_weights(seed: int) -> Iterator[None]:
             yield
         finally:
             torch.set_default_dtype(default)
+
+
+@contextmanager
+def dropout_seed(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
+    """Dropout draws from torch's global generator: seed that for one epoch and give it back."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(new_rng(seed, "dropout", epoch=epoch).initial_seed())
+        yield

@@ -16,11 +16,11 @@ from torch import Tensor, nn, optim
 from vae_helpers import acceleration, gradients, objective, parameters
 from vae_helpers.data import Digits, batches, binarize_images
 from vae_helpers.gradients import Step
-from vae_helpers.models import VAE
+from vae_helpers.models import VAE, TunedVAE
 from vae_helpers.objective import Loss
 from vae_helpers.parameters import ParameterError
 from vae_helpers.progress import Progress
-from vae_helpers.seeds import initial_weights, new_rng
+from vae_helpers.seeds import dropout_seed, initial_weights, new_rng
 
 EVALUATION_BATCH = 1_000
 SNAPSHOT_EPOCHS = (1, 2, 5, 10, 15, 20, 30)
@@ -51,6 +51,9 @@ class TrainConfig:
         hidden_dims: widths of the encoder's hidden layers, reversed in the decoder.
         activation: "relu", "tanh" or "sigmoid".
         optimizer: "adam", "sgd" or "sgd_momentum" (0.9).
+        beta1: how long Adam's mean of the gradients remembers.
+        batch_norm, slope, dropout: as in `models.TunedVAE`; as they are by default the model is the
+            plain `VAE`.
         seed: of initial weights, order and noise alike.
         dataset: a name in `data.DATASETS`; for the reader of a run, the images come separately.
         binarize: "none" for grey images, "dynamic" for a new draw at every visit.
@@ -72,6 +75,10 @@ class TrainConfig:
     hidden_dims: tuple[int, ...] = (400, 200)
     activation: str = "relu"
     optimizer: str = "adam"
+    beta1: float = 0.9
+    batch_norm: bool = False
+    slope: float = 0.0
+    dropout: float = 0.0
     seed: int = 0
     dataset: str = "MNIST"
     binarize: str = "none"
@@ -85,7 +92,17 @@ class TrainConfig:
                 f"z_samples: expected 1 for the loss {self.loss!r}, got {self.z_samples}; "
                 "take the loss 'iwae'"
             )
+        if self.tuned and self.activation != "relu":
+            raise ParameterError(
+                "activation: expected 'relu' with batch_norm, slope or dropout, got "
+                f"{self.activation!r}"
+            )
         new_loss(self, dataset_size=1)
+
+    @property
+    def tuned(self) -> bool:
+        """Whether the model is a `TunedVAE`."""
+        return bool(self.batch_norm or self.slope or self.dropout)
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -405,6 +422,14 @@ def new_loss(config: TrainConfig, *, dataset_size: int) -> Loss:
 def new_model(config: TrainConfig) -> VAE:
     """The untrained model of a configuration, on the CPU; torch's global generator is untouched."""
     with initial_weights(config.seed):
+        if config.tuned:
+            return TunedVAE(
+                config.hidden_dims,
+                config.latent_dim,
+                batch_norm=config.batch_norm,
+                slope=config.slope,
+                dropout=config.dropout,
+            )
         return VAE(config.hidden_dims, config.latent_dim, activation=config.activation)
 
 
@@ -420,7 +445,8 @@ def new_step(config: TrainConfig, model: VAE, images: Tensor, *, loss: Loss) -> 
 def new_optimizer(config: TrainConfig, model: nn.Module) -> optim.Optimizer:
     """The optimiser of a configuration, in torch's fused form."""
     if config.optimizer == "adam":
-        return optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
+        betas = (config.beta1, 0.999)
+        return optim.Adam(model.parameters(), config.learning_rate, betas, fused=True)
     momentum = 0.9 if config.optimizer == "sgd_momentum" else 0.0
     return optim.SGD(model.parameters(), lr=config.learning_rate, momentum=momentum, fused=True)
 
@@ -478,7 +504,8 @@ class Trainer:
 
     Raises:
         DataError: as in `fit`.
-        ParameterError: the loss compares the images of a batch, and some batch would hold one.
+        ParameterError: the loss or batch normalisation compares the images of a batch, and some
+            batch would hold one.
     """
 
     def __init__(self, config: TrainConfig, data: Digits) -> None:
@@ -487,6 +514,9 @@ class Trainer:
             why = f"the loss {config.loss!r}"
             refuse_single(len(data.train_images), "batch_size", config.batch_size, why=why)
             refuse_single(len(data.test_images), "test_images", EVALUATION_BATCH, why=why)
+        if config.batch_norm:
+            why = "batch normalisation"
+            refuse_single(len(data.train_images), "batch_size", config.batch_size, why=why)
         self.config = config
         self.data = data.to(device)
         self.loss = new_loss(config, dataset_size=len(data.train_images))
@@ -506,16 +536,22 @@ class Trainer:
     def epoch(self, number: int) -> dict[str, float]:
         """Train epoch `number` and evaluate the test images after it."""
         config, model, loss = self.config, self.model, self.loss
-        with acceleration.applied(config.acceleration):
+        images = self.data.train_images
+        with (
+            acceleration.applied(config.acceleration),
+            dropout_seed(config.seed, number, images.device),
+        ):
+            model.train()
             trained = train_epoch(
                 model,
                 self.optimizer,
-                self.data.train_images,
+                images,
                 loss=loss,
                 config=config,
                 epoch=number,
                 step=self.step,
             )
+            model.eval()
             tested = evaluate(
                 model,
                 self.data.test_images,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from vae_helpers import classifier
-from vae_helpers.classifier import Classifier, ClassifierConfig
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from vae_helpers import classifier, features
+from vae_helpers.classifier import Classifier
 from vae_helpers.data import load
 from vae_helpers.store import runs
 
@@ -23,8 +27,26 @@ def reference_classifier(dataset: str) -> Classifier:
         f"the reference classifier is MNIST's: for {dataset} one is trained here, and its "
         "distances (FCD, KID) may be compared with each other only"
     )
-    config = ClassifierConfig(dataset=dataset)
-    title = f"a classifier of {dataset}"
-    return runs.fit(config, load(dataset), snapshot_epochs=(), title=title).model.requires_grad_(
-        False
-    )
+    return _trained("classifier", dataset)
+
+
+def extractors(dataset: str, train_images: Tensor) -> dict[str, nn.Module]:
+    """All of `features.EXTRACTORS`; for a data set but MNIST the classifiers are trained here.
+
+    Args:
+        dataset: a name in `data.DATASETS`.
+        train_images: `[N, 784]`, whose principal components are taken.
+    """
+    return {
+        name: _trained(name, dataset)
+        if dataset != "MNIST" and name in classifier.COMMITTED
+        else features.extractor(name, train_images)
+        for name in features.EXTRACTORS
+    }
+
+
+def _trained(name: str, dataset: str) -> Classifier:
+    config = replace(classifier.COMMITTED[name].config, dataset=dataset)
+    title = f"{name}, {dataset}"
+    run = runs.fit(config, load(dataset), snapshot_epochs=(), title=title)
+    return run.model.requires_grad_(False)
