@@ -30,7 +30,7 @@ refresh: $(READY) ## the only way in which committed outputs are made, and the s
 	$(BIN)/python report/build.py --results report --output report/report.pdf
 	$(BIN)/python report/seal.py
 
-tolerances: $(READY) ## measure report/tolerances.toml over five seeds and both thread counts
+tolerances: $(READY) ## report/tolerances.toml, from each notebook over ten seeds; goes on where it was stopped
 	$(BIN)/python -m vae_helpers tolerances --profile smoke
 	$(BIN)/python -m vae_helpers tolerances --profile full
 

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 
 from vae_helpers import PROJECT, __main__
-from vae_helpers.course import execution, notebooks, tolerances
+from vae_helpers.course import execution, notebooks
 from vae_helpers.store import machine
 
 
@@ -292,25 +292,6 @@ def test_metadata_that_an_execution_leaves_is_taken_out_and_alt_texts_put_in():
     assert set(cleaned.metadata) == {"kernelspec", "language_info"}
     assert cleaned.cells[0].metadata == {"tags": ["parameters"]}
     assert cleaned.cells[1].metadata == {"mystnb": {"image": {"alt": "three dots"}}}
-
-
-def test_tolerances_are_measured_over_seeds_and_thread_counts(toy, monkeypatch):
-    written = {}
-    monkeypatch.setattr(tolerances, "write", lambda found, profile: written.update(found) or [])
-    nbformat.write(notebook_of("seed: int = 0  # of all draws"), toy / "01_toy.ipynb")
-
-    def run(executions, threads):
-        for it in executions:
-            it.results.parent.mkdir(parents=True, exist_ok=True)
-            value = it.overrides["seed"] + threads / 10
-            values = {"a": {"kind": "tolerance", "value": value}, "b": {"kind": "exact"}}
-            it.results.write_text(json.dumps({"values": values}), encoding="utf-8")
-
-    monkeypatch.setattr(execution, "run", run)
-    execution.measure_tolerances([], profile="full", seeds=[1, 2, 3, 4, 5], threads=[1, 2])
-    assert written == {
-        "01_toy": {"a": {1: [1.1, 2.1, 3.1, 4.1, 5.1], 2: [1.2, 2.2, 3.2, 4.2, 5.2]}}
-    }
 
 
 MISSES = """import json, pathlib

@@ -9,8 +9,8 @@ from __future__ import annotations
 import ast
 import itertools
 import json
-import math
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -22,9 +22,9 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from vae_helpers import PROJECT, parameters
-from vae_helpers.course import kernels, notebooks, sockets, tolerances
+from vae_helpers.course import kernels, notebooks, sockets
 from vae_helpers.course.notebooks import PROFILES, SMOKE
-from vae_helpers.parameters import Flag, Number, ParameterError, Several, shown, suggestion
+from vae_helpers.parameters import Flag, Number, ParameterError, Several, Words, suggestion
 from vae_helpers.store import machine
 from vae_helpers.store.files import ensure_writable, write_whole
 
@@ -348,41 +348,6 @@ def _publish_references(executions: Sequence[Execution]) -> None:
         _replace(REFERENCES, execution, reference)
 
 
-def measure_tolerances(
-    asked: Sequence[str], *, profile: str, seeds: Sequence[int], threads: Sequence[int]
-) -> list[str]:
-    """Execute notebooks over seeds and thread counts and write report/tolerances.toml.
-
-    The seed of the published run should not be among `seeds`: its numbers are then predictions
-    that can fail. Trained runs are reused, so an interrupted call loses little.
-
-    Returns:
-        The sentences of `tolerances.write`: what did not fit.
-
-    Raises:
-        ParameterError: as in `plan`; too few seeds for a tolerance; a seed or a number of threads
-            is given twice, or is none.
-    """
-    least = tolerances.LEAST_SEEDS
-    if len(set(seeds)) < max(len(seeds), least):
-        raise ParameterError(f"seeds: expected at least {least}, each once, got {shown([*seeds])}")
-    if len(set(threads)) < max(len(threads), 1) or min(threads) < 1:
-        raise ParameterError(f"threads: expected at least 1, each once, got {shown([*threads])}")
-    found: dict[str, dict[str, dict[int, list[float]]]] = {}
-    plans = [plan(asked, {"seed": seed}, profile=profile) for seed in seeds]
-    for count in threads:
-        for executions in plans:
-            run(executions, threads=count)
-            for execution in executions:
-                numbers = found.setdefault(execution.notebook, {})
-                values = json.loads(execution.results.read_bytes())["values"]
-                for name, entry in values.items():
-                    if entry["kind"] == "tolerance":
-                        value = math.nan if entry["value"] is None else entry["value"]
-                        numbers.setdefault(name, {}).setdefault(count, []).append(value)
-    return tolerances.write(found, profile)
-
-
 def clean_metadata(notebook: Any) -> Any:
     """Take out what depends on the execution, and give each figure's alt text to its cell.
 
@@ -438,6 +403,8 @@ def _typed(name: str, value: Any) -> Any:
     if not isinstance(value, str) or rule is None:
         return value
     try:
+        if isinstance(rule, Words):
+            return re.findall(r"\w+", value)
         if isinstance(rule, Several):
             return ast.literal_eval(value if value[:1] in "([" else f"[{value}]")
         if isinstance(rule, Flag):
