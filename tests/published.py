@@ -181,10 +181,14 @@ def starts_of(key, entry, lines):
     return [i for i, line in enumerate(lines) if line.startswith(f"{key:<{width}} ")]
 
 
-RESULTS = re.compile(r"~.*, within |~.* on this machine$")
 NUMBER = r"-?\d+(?:\.\d+)?"
+RESULTS = re.compile(
+    r"~.*, within |~.* on this machine$"
+    rf"|^(?=.{{28}} ~|\S{{29,}} ~)\S+ +~{NUMBER}$"  # observed: behind the column of names
+)
 TOLERANCE = re.compile(rf"~({NUMBER})(?: (.+))?, within ({NUMBER}) to ({NUMBER})")
 MEASURED = re.compile(rf"~({NUMBER})(?: (.+))? on this machine")
+OBSERVED = re.compile(rf"~({NUMBER})")
 POINT = re.compile(rf"(\d+): ~({NUMBER})")
 CELL = re.compile(rf"({NUMBER}) ± ({NUMBER})")
 
@@ -222,6 +226,12 @@ def read_measured(lines, key, entry, tolerances):
     if match and is_rounded(match[1], entry["value"]) and (match[2] or "") == entry["unit"]:
         return ""
     return f"the line reads {text!r}"
+
+
+def read_observed(lines, key, entry, tolerances):
+    text = shown(lines[0], key)
+    match = OBSERVED.fullmatch(text)
+    return "" if match and is_rounded(match[1], entry["value"]) else f"the line reads {text!r}"
 
 
 def read_exact(lines, key, entry, tolerances):
@@ -267,6 +277,7 @@ READ = {
     "tolerance": read_tolerance,
     "measured": read_measured,
     "exact": read_exact,
+    "observed": read_observed,
     "series": read_series,
     "table": read_table,
 }

@@ -1,11 +1,15 @@
 """What a study would run: the grid, its arms, the list of studies, and what is refused."""
 
+import itertools
+
+import numpy as np
 import pytest
 
 from vae_helpers.course import execution, notebooks
 from vae_helpers.parameters import ParameterError
 from vae_helpers.store import code_digest
 from vae_helpers.studies import planning
+from vae_helpers.studies.tables import StudyError
 
 
 def test_cells_are_the_product_of_the_grid_and_its_last_parameter_varies_fastest():
@@ -128,6 +132,115 @@ def test_a_list_of_studies_that_does_not_say_what_is_needed_is_refused(
     monkeypatch.setattr(planning, "STUDIES", tmp_path / "studies.toml")
     with pytest.raises(ParameterError) as refusal:
         planning.committed()
+    assert message in str(refusal.value)
+
+
+# A random search
+
+CHOICES = {"beta": [0.5, 1, 2], "learning_rate": [1e-3, 2e-3], "epochs": [1, 2]}
+
+
+def points(arms):
+    return [tuple(sorted(arm.items())) for arm in arms.values()]
+
+
+def test_trials_are_points_of_the_grid_of_choices_none_of_them_twice():
+    arms = planning.trials(CHOICES, 7)
+    assert list(arms) == [f"trial {number}" for number in range(1, 8)]
+    assert all(arm.keys() == CHOICES.keys() for arm in arms.values())
+    assert all(value in CHOICES[name] for arm in arms.values() for name, value in arm.items())
+    assert len(set(points(arms))) == 7
+
+
+def test_as_many_trials_as_the_grid_has_points_are_the_whole_grid():
+    whole = {
+        (("beta", beta), ("epochs", epochs), ("learning_rate", rate))
+        for beta, rate, epochs in itertools.product(*CHOICES.values())
+    }
+    assert set(points(planning.trials(CHOICES, 12))) == whole
+    assert len(points(planning.trials(CHOICES, 12))) == 12
+
+
+def test_trials_are_drawn_at_random_and_are_the_same_every_time():
+    np.random.seed(5)
+    first = planning.trials(CHOICES, 6)
+    np.random.seed(6)
+    assert planning.trials(CHOICES, 6) == first
+    grid = list(itertools.product(*CHOICES.values()))
+    assert points(first) != points(
+        dict(enumerate(dict(zip(CHOICES, it, strict=True)) for it in grid[:6]))
+    )
+    values = {name: {arm[name] for arm in first.values()} for name in CHOICES}
+    assert values == {name: set(own) for name, own in CHOICES.items()}
+
+
+@pytest.mark.parametrize("count", [0, -1, 13, 1_000])
+def test_more_trials_than_the_grid_has_points_are_refused_and_so_are_none(count):
+    with pytest.raises(ParameterError, match=f"trials: expected 1 to 12, .* got {count}$"):
+        planning.trials(CHOICES, count)
+
+
+SEARCH = """
+[a]
+notebook = "04"
+purpose = "p"
+trials = {trials}
+[a.given]
+latent_dim = 2
+[a.choices]
+beta = [0.5, 1, 2]
+learning_rate = [1e-3, 2e-3]
+[a.grid]
+seed = [1, 2]
+"""
+
+
+def listed(tmp_path, monkeypatch, text):
+    """The studies of a list of one's own."""
+    (tmp_path / "studies.toml").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(planning, "STUDIES", tmp_path / "studies.toml")
+    return planning.committed()
+
+
+def test_choices_in_the_list_of_studies_become_so_many_arms_that_go_through_the_grid(
+    tmp_path, monkeypatch
+):
+    (plan,) = listed(tmp_path, monkeypatch, SEARCH.format(trials=4))
+    arms = planning.trials({"beta": [0.5, 1, 2], "learning_rate": [1e-3, 2e-3]}, 4)
+    assert plan.arms == arms
+    assert [cell.label for cell in plan.cells] == [
+        f"trial {number}, seed={seed}" for number in (1, 2, 3, 4) for seed in (1, 2)
+    ]
+    for cell in plan.cells:
+        assert {name: cell.values[name] for name in arms[cell.arm]} == arms[cell.arm]
+        assert cell.values["latent_dim"] == 2
+
+
+TOGETHER = "expected choices and the number of trials together, and no arms beside"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("trials = 4\n", "", TOGETHER),
+        ("[a.choices]\nbeta = [0.5, 1, 2]\nlearning_rate = [1e-3, 2e-3]\n", "", TOGETHER),
+        ("[a.choices]", "[a.arms.plain]\nbatch_size = 10\n[a.choices]", TOGETHER),
+        ("trials = 4", "trials = 7", "trials: expected 1 to 6, the size of the grid, got 7"),
+        ("trials = 4", "trials = 0", "trials: expected 1 to 6, the size of the grid, got 0"),
+        ("trials = 4", 'trials = "4"', "trials: expected a whole number, got '4'"),
+        ("trials = 4", "trials = true", "trials: expected a whole number, got True"),
+        ("beta = [0.5, 1, 2]", "beta = 0.5", "beta: expected one or more values, got 0.5"),
+        ("beta = [0.5, 1, 2]", "beta = []", "beta: expected one or more values, got []"),
+        ("beta =", "bta =", "no parameter 'bta'; did you mean 'beta'?"),
+        ("beta = [0.5, 1, 2]", "seed = [3, 4]", "seed: expected in the arm 'trial 1' or in the"),
+    ],
+)
+def test_a_mistake_in_a_random_search_is_refused(tmp_path, monkeypatch, old, new, message):
+    text = SEARCH.format(trials=4)
+    assert old in text
+    with pytest.raises(StudyError) as refusal:
+        listed(tmp_path, monkeypatch, text.replace(old, new))
+    assert "studies.toml: a: " in str(refusal.value)
     assert message in str(refusal.value)
 
 

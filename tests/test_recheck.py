@@ -25,12 +25,12 @@ def published(tmp_path, monkeypatch):
 @pytest.fixture
 def stale(published):
     """A study of 15 cells whose code is said to be another one than today's."""
-    path = published / "vae_gan.json"
+    path = published / "comparison_tuned.json"
     found = json.loads(path.read_text(encoding="utf-8"))
     found.pop("rechecked", None)
     path.write_text(json.dumps(found | {"digest": "an earlier one"}), encoding="utf-8")
-    (plan,) = planning.committed(["vae_gan"])
-    assert tables.read("vae_gan").stale
+    (plan,) = planning.committed(["comparison_tuned"])
+    assert tables.read("comparison_tuned").stale
     return plan
 
 
@@ -66,7 +66,7 @@ def _with_code(plan, code):
 
 def test_a_study_that_was_rechecked_is_not_stale_and_says_how_much_was_repeated(stale):
     recheck.note(stale, [3, 7])
-    study = tables.read("vae_gan")
+    study = tables.read("comparison_tuned")
     assert not study.stale
     assert study.label().endswith("2 of them repeated since, with the same numbers")
     assert study.provenance["digest"] == "an earlier one"
@@ -75,7 +75,7 @@ def test_a_study_that_was_rechecked_is_not_stale_and_says_how_much_was_repeated(
 
 def test_a_recheck_of_other_code_does_not_count(stale):
     recheck.note(_with_code(stale, "of yesterday"), [0])
-    assert tables.read("vae_gan").stale
+    assert tables.read("comparison_tuned").stale
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def answer(stale, monkeypatch):
             assert {"vae_helpers", "notebooks", "report"} <= names
             assert "runs" not in names
             *_, name, place, threads = command
-            assert (name, threads) == ("vae_gan", "1")
+            assert (name, threads) == ("comparison_tuned", "1")
             row = tables.read_rows(tables.PUBLISHED / f"{name}.csv")[int(place)]
             said = f"noise\n{json.dumps(row | change)}\n"
             return subprocess.CompletedProcess(command, status, said, "Traceback\nMemoryError: no")
@@ -109,38 +109,38 @@ def answer(stale, monkeypatch):
 )
 def test_a_study_holds_only_if_the_repeated_row_is_the_committed_one(answer, change, said, capsys):
     answer(change)
-    assert recheck.recheck(["vae_gan"]) == int(change != {})
-    assert tables.read("vae_gan").stale == (change != {})
+    assert recheck.recheck(["comparison_tuned"]) == int(change != {})
+    assert tables.read("comparison_tuned").stale == (change != {})
     assert said in capsys.readouterr().out
 
 
 def test_a_repetition_that_fails_leaves_the_study_stale(answer, capsys):
     answer({}, status=1)
-    assert recheck.recheck(["vae_gan"]) == 1
-    assert tables.read("vae_gan").stale
+    assert recheck.recheck(["comparison_tuned"]) == 1
+    assert tables.read("comparison_tuned").stale
     assert "MemoryError: no" in capsys.readouterr().out
 
 
 def test_a_parameter_that_the_notebook_did_not_have_then_is_no_difference(answer, published):
-    path = published / "vae_gan.csv"
+    path = published / "comparison_tuned.csv"
     rows = [{k: v for k, v in it.items() if k != "slope"} for it in tables.read_rows(path)]
     path.write_text(running.table(rows), encoding="utf-8")
     answer({"slope": "0.2"})
-    assert recheck.recheck(["vae_gan"]) == 0
-    assert not tables.read("vae_gan").stale
+    assert recheck.recheck(["comparison_tuned"]) == 0
+    assert not tables.read("comparison_tuned").stale
 
 
 def test_what_is_not_stale_is_not_repeated(stale, monkeypatch, capsys):
     recheck.note(stale, [0])
     monkeypatch.setattr(recheck.subprocess, "run", lambda *_, **__: pytest.fail("it ran"))
-    assert recheck.recheck(["vae_gan"]) == 0
+    assert recheck.recheck(["comparison_tuned"]) == 0
     assert capsys.readouterr().out.startswith("0 of 1 studies ")
 
 
 @pytest.mark.parametrize(
     ("names", "options", "message"),
     [
-        (["vae_gna"], {}, "unknown study 'vae_gna'; did you mean 'vae_gan'"),
+        (["comparison_tund"], {}, "unknown study 'comparison_tund'; did you mean"),
         ([], {"cells": 0}, "cells: expected at least 1, got 0"),
         ([], {"workers": 0}, "workers: expected at least 1, got 0"),
     ],

@@ -23,6 +23,7 @@ from vae_helpers.course.captions import CaptionError
 from vae_helpers.course.cells import CellRun
 from vae_helpers.course.tolerances import ToleranceError
 from vae_helpers.parameters import ParameterError
+from vae_helpers.studies import running
 from vae_helpers.training import TrainConfig
 
 FULL = {"epochs": 30, "seed": 0}
@@ -366,6 +367,53 @@ def test_exact_and_measured_values_are_told_apart(course, capsys):
     assert " ".join(lines[1].split()) == "seconds ~2.3 s on this machine"
     values = written(course)["values"]
     assert [values[name]["kind"] for name in ("images", "seconds")] == ["exact", "measured"]
+
+
+def test_observed_values_are_printed_behind_a_tilde_without_a_tolerance_and_recorded(
+    course, capsys
+):
+    found = begin()
+    found.observe({"kid": torch.tensor(0.12345), "two_sample_means": 1})
+    lines = capsys.readouterr().out.splitlines()[-2:]
+    assert lines == [f"{'kid':<28} ~0.123", f"{'two_sample_means':<28} ~1.000"]
+    found.observe({"bound": -98.7654}, decimals=1)
+    assert capsys.readouterr().out == f"{'bound':<28} ~-98.8\n"
+    values = written(course)["values"]
+    assert list(values) == ["kid", "two_sample_means", "bound"]
+    assert {entry["kind"] for entry in values.values()} == {"observed"}
+    assert values["kid"]["value"] == pytest.approx(0.12345)
+    assert values["bound"] == {"value": -98.7654, "kind": "observed", "unit": ""}
+
+
+@pytest.mark.parametrize("values", [FULL, SMOKE, OTHER])
+def test_observed_values_need_no_entry_among_the_tolerances_whatever_the_parameters(values):
+    begin(values).observe({"lost": 1.0})
+
+
+def test_an_observed_value_that_is_not_finite_becomes_null(course, capsys):
+    begin().observe({"kid": math.nan})
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["kid", "~nan"]
+    assert written(course)["values"]["kid"]["value"] is None
+
+
+def test_an_observed_value_cannot_have_the_name_of_another_one():
+    found = begin()
+    found.check("loss", 99.0)
+    with pytest.raises(ValueError, match="'loss' is recorded twice in this cell"):
+        found.observe({"kid": 0.1, "loss": 99.0})
+
+
+def test_the_row_of_a_study_holds_what_was_observed_in_full_and_nothing_of_the_machine(course):
+    found = begin()
+    found.check("loss", 99.0)
+    found.observe({"kid": 0.1 + 0.2, "nothing": math.nan})
+    found.measure("seconds", 2.5, unit="s")
+    record = {"parameters": FULL, "status": "finished", "error": None, **written(course)}
+    row = running.row(record | {"parameters": FULL}, "plain")
+    assert row == {
+        **{"arm": "plain", "epochs": "30", "seed": "0", "status": "finished", "error": ""},
+        **{"loss": "99.0", "kid": "0.30000000000000004", "nothing": ""},
+    }
 
 
 def test_a_series_keeps_where_each_value_belongs_and_hides_the_values_from_nbval(course, capsys):

@@ -15,7 +15,7 @@ from vae_helpers.course import execution, notebooks
 from vae_helpers.parameters import ParameterError
 from vae_helpers.store.code_digest import CodeDigestError
 from vae_helpers.store.files import DamagedFileError, FileNotWrittenError, write_whole
-from vae_helpers.studies import planning, running
+from vae_helpers.studies import planning, running, tolerance_tables
 from vae_helpers.studies.planning import Plan
 
 NARROW = {
@@ -66,14 +66,22 @@ def _refresh(options: Namespace) -> None:
 
 
 def _tolerances(options: Namespace) -> int:
-    problems = execution.measure_tolerances(
-        options.notebooks,
-        profile=options.profile,
-        seeds=options.seeds,
-        threads=options.threads,
-    )
-    print("\n".join(problems), file=sys.stderr)
-    return 1 if problems else 0
+    """1 if cells failed or a number did not get its interval."""
+    failed = 0
+    if not options.from_tables:
+        plans = tolerance_tables.plan(
+            options.notebooks, profile=options.profile, seeds=options.seeds
+        )
+        if options.scheduler is None:
+            execution.check_devices(cell.execution for it in plans for cell in it.cells)
+            execution.check_datasets(cell.execution for it in plans for cell in it.cells)
+        failed = tolerance_tables.run(plans, scheduler=options.scheduler, workers=options.workers)
+    problems = tolerance_tables.compute(options.notebooks, profile=options.profile)
+    if failed:
+        problems.append(f"{failed} cells failed; the same command runs them again")
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return int(bool(problems))
 
 
 def _study(options: Namespace) -> int:
@@ -114,20 +122,28 @@ def _recheck(options: Namespace) -> int:
 
 
 def _classifier(options: Namespace) -> int:
-    """Train the digit classifier again, into build/; 1 if its bytes are not the committed ones."""
+    """Train a committed classifier again, into build/; 1 if its bytes are not the same."""
     from vae_helpers import classifier
     from vae_helpers.store import runs
 
-    title = "the reference classifier"
-    fit = runs.fit(classifier.ClassifierConfig(), _mnist(), title=title)
-    path = notebooks.BUILD / classifier.WEIGHTS.name
+    committed = classifier.COMMITTED[options.name]
+    fit = runs.fit(committed.config, _mnist(), title=options.name)
+    path = notebooks.BUILD / committed.path.name
     content = classifier.weights_file(fit.model)
     write_whole(path, content)
     found = hashlib.sha256(content).hexdigest()
     share = 100 * fit.history[-1]["test_accuracy"]
     print(f"{path}: {share:.2f} % of the test images read right")
-    print(f"SHA-256 {found}, committed are {classifier.CHECKSUM}")
-    return int(found != classifier.CHECKSUM)
+    print(f"SHA-256 {found}, committed are {committed.checksum}")
+    return int(found != committed.checksum)
+
+
+def _score(options: Namespace) -> None:
+    """Measure somebody's samples and print them beside the models of the comparison."""
+    from vae_helpers.studies import score
+
+    for line in score.beside(score.score(score.read_samples(options.samples))):
+        print(line)
 
 
 def _digits(options: Namespace) -> None:
@@ -214,14 +230,17 @@ def _parser() -> ArgumentParser:
     refresh.set_defaults(do=_refresh)
     refresh.add_argument("--profile", choices=notebooks.PROFILES, help="only those; both if none")
 
-    tolerances = commands.add_parser(
-        "tolerances", help="measure report/tolerances.toml over seeds and threads"
-    )
+    tolerances = commands.add_parser("tolerances", help="measure report/tolerances.toml over seeds")
     tolerances.set_defaults(do=_tolerances)
     tolerances.add_argument("notebooks", nargs="*", metavar="NOTEBOOK")
     tolerances.add_argument("--profile", choices=notebooks.PROFILES, default="full")
-    tolerances.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
-    tolerances.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    tolerances.add_argument(
+        "--seeds", type=int, nargs="+", default=tolerance_tables.SEEDS, help="1 to 10 if none"
+    )
+    tolerances.add_argument(
+        "--from-tables", action="store_true", help="execute nothing; compute from what is committed"
+    )
+    _add_workers(tolerances)
 
     study = commands.add_parser("study", help="execute a notebook over a grid of parameters")
     study.set_defaults(do=_study)
@@ -249,6 +268,15 @@ def _parser() -> ArgumentParser:
         "classifier", help="train the reference classifier again and compare its weights"
     )
     classifier.set_defaults(do=_classifier)
+    classifier.add_argument(
+        "name", nargs="?", default="classifier", choices=("classifier", "varied", "reseeded")
+    )
+
+    score = commands.add_parser(
+        "score", help="measure 10,000 images of a .npy file beside the models of the comparison"
+    )
+    score.set_defaults(do=_score)
+    score.add_argument("samples", type=Path, metavar="SAMPLES.npy")
     _add_bench(commands.add_parser("bench", help="time training, evaluation and likelihood"))
     return parser
 

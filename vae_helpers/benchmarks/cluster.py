@@ -91,18 +91,20 @@ class Cell:
 
 
 def committed(report: Path = REPORT) -> list[Cell]:
-    """The cells of all studies of studies.toml that took some time, from their provenance.
+    """The cells of all studies of studies.toml that were run, from their provenance.
 
     Args:
         report: the folder with studies.toml and results/studies/.
 
     Raises:
-        DamagedFileError: a study has left no provenance, or a damaged one.
+        DamagedFileError: a study has left a table and no provenance, or a damaged one.
     """
     names = tomllib.loads((report / "studies.toml").read_text(encoding="utf-8"))
     found = []
     for name in names:
         path = report / "results" / "studies" / f"{name}.json"
+        if not path.exists() and not path.with_suffix(".csv").exists():
+            continue  # it is planned
         about = read_json(path, remedy=f"run it: python -m vae_helpers studies {name}")
         for cell in about["cells"]:
             if cell["seconds"] is not None:  # its worker died

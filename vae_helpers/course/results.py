@@ -5,6 +5,7 @@
     results.check("train_loss_30", value)    # held against its tolerance, recorded
     results.measure("seconds_per_epoch", 2.4, unit="s")    # depends on the machine, recorded
     results.record("parameters", 801_224)    # exact, recorded
+    results.observe({"kid": 0.12})    # for studies, recorded without tolerances
     results.series("fcd", {1: 310.2, 30: 41.7})    # a curve, recorded for studies
     results.table("by_beta", {"beta = 1": {"rate": (20.3, 0.2)}})    # read from a study
     results.show(figure, "samples")    # its words stand in captions.toml
@@ -143,6 +144,19 @@ class Results:
         """Print and record a number that depends on the machine, together with the machine."""
         self._record(name, float(value), kind="measured", unit=unit)
         print(f"{name:<28} {_with_unit(f'~{value:.{decimals}f}', unit)} on this machine")
+
+    def observe(self, values: Mapping[str, float], *, decimals: int = 3) -> None:
+        """Print and record several numbers that studies compare, without tolerances.
+
+        They are printed with a `~`, as they depend on random draws.
+
+        Args:
+            values: by name.
+            decimals: digits after the point in print.
+        """
+        for name, value in values.items():
+            self._record(name, float(value), kind="observed", unit="")
+            print(f"{name:<28} ~{value:.{decimals}f}")
 
     def record(self, name: str, value: float | str | list[Any], *, unit: str = "") -> None:
         """Print and record something exact: a count, a shape, a checksum, a rounded constant."""

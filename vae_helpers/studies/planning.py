@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +29,13 @@ Grid = Mapping[str, Sequence[Any]]
 Arms = Mapping[str, Mapping[str, Any]]
 
 REQUIRED = {"purpose": str, "notebook": str, "grid": dict}
-ENTRY = REQUIRED | {"arms": object, "given": dict, "profile": str}  # `plan` checks the arms
+ENTRY = REQUIRED | {
+    "arms": object,  # checked by `plan`
+    "choices": dict,
+    "trials": int,
+    "given": dict,
+    "profile": str,
+}
 """What an entry of studies.toml may say, and of which type it is."""
 
 
@@ -134,10 +141,33 @@ def committed(names: Sequence[str] = ()) -> list[Plan]:
         try:
             _check_entry(entries[name])
             arguments = {field: it for field, it in entries[name].items() if field != "purpose"}
+            if "choices" in arguments:
+                drawn = trials(arguments.pop("choices"), arguments.pop("trials"))
+                arguments["arms"] = drawn
             plans.append(plan(**arguments, name=name))
         except ParameterError as error:
             raise StudyError(f"{STUDIES.name}: {name}: {error}") from error
     return plans
+
+
+def trials(choices: Grid, count: int) -> dict[str, dict[str, Any]]:
+    """Arms of a random search: points of a grid, drawn without replacement, the same every time.
+
+    Args:
+        choices: values by parameter name.
+        count: how many.
+
+    Raises:
+        ParameterError: the grid has fewer points.
+    """
+    from sklearn.model_selection import ParameterSampler
+
+    _check_values(choices)
+    points = math.prod(map(len, choices.values()))
+    if not 1 <= count <= points:
+        raise ParameterError(f"trials: expected 1 to {points}, the size of the grid, got {count}")
+    drawn = ParameterSampler(choices, count, random_state=0)
+    return {f"trial {number}": dict(point) for number, point in enumerate(drawn, 1)}
 
 
 def text(value: Any) -> Any:
@@ -150,22 +180,23 @@ def _check_entry(entry: Any) -> None:
         raise StudyError(f"expected a table, got {shown(entry)}")
     for field in sorted(REQUIRED.keys() - entry.keys()):
         raise StudyError(f"lacks {field!r}")
+    if ("choices" in entry) != ("trials" in entry) or {"choices", "arms"} <= entry.keys():
+        raise StudyError("expected choices and the number of trials together, and no arms beside")
     for field, value in entry.items():
         if field not in ENTRY:
             raise StudyError(f"unknown entry {field!r}{suggestion(field, ENTRY)}")
-        if not isinstance(value, ENTRY[field]):
-            kind = "a table" if ENTRY[field] is dict else "text"
+        if not isinstance(value, ENTRY[field]) or (ENTRY[field] is int and value is True):
+            kind = {dict: "a table", int: "a whole number"}.get(ENTRY[field], "text")
             raise StudyError(f"{field}: expected {kind}, got {shown(value)}")
 
 
 def _check(grid: Grid, given: Mapping[str, Any], arms: Any, folder: Path | None) -> None:
     if not grid:
         raise ParameterError("expected at least one parameter with its values, got an empty grid")
-    for parameter, values in grid.items():
+    _check_values(grid)
+    for parameter in grid:
         if parameter in given:
             raise ParameterError(f"{parameter}: expected in the grid or by itself, got both")
-        if not isinstance(values, (list, tuple)) or not values:
-            raise ParameterError(f"{parameter}: expected one or more values, got {values!r}")
     if arms is not None and (not isinstance(arms, Mapping) or not arms):
         raise ParameterError(f"arms: expected at least one, each a table by its name, got {arms!r}")
     for arm, values in (arms or {}).items():
@@ -177,6 +208,12 @@ def _check(grid: Grid, given: Mapping[str, Any], arms: Any, folder: Path | None)
     for path in (folder, *folder.parents) if folder is not None else ():
         if os.path.exists(path) and not path.is_dir():
             raise ParameterError(f"expected a folder for the study, got the file {path}")
+
+
+def _check_values(grid: Grid) -> None:
+    for parameter, values in grid.items():
+        if not isinstance(values, (list, tuple)) or not values:
+            raise ParameterError(f"{parameter}: expected one or more values, got {values!r}")
 
 
 def _cell(

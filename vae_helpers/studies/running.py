@@ -214,7 +214,9 @@ def row(record: Record, arm: str | None = None) -> dict[str, str]:
         if entry["kind"] == "series":
             numbers = zip(entry["at"], entry["value"], strict=True)
             entries |= {f"{name}[{at}]": value for at, value in numbers}
-        elif entry["kind"] in ("tolerance", "exact") and not isinstance(entry["value"], list):
+        elif entry["kind"] in ("tolerance", "exact", "observed") and not isinstance(
+            entry["value"], list
+        ):
             entries[name] = entry["value"]
     return {name: "" if value is None else str(value) for name, value in entries.items()}
 
