@@ -141,3 +141,16 @@ def test_every_case_stands_before_the_control_and_wide_ranges_are_logarithmic():
     assert grey != blue
     linear = charts.against_control({"A": case}, control, linear=["loss"])
     assert linear.axes[0].get_yscale() == "linear"
+
+
+def test_each_damage_has_a_panel_and_each_measure_a_curve_through_its_changes():
+    changes = {
+        "blur": {"one": [0.0, 0.5, 9.0], "two": [0.0, -2.0, 1.0]},
+        "no_class": {"one": [0.0, 1.0], "two": [0.0, 2.0]},
+    }
+    figure = charts.battery(changes)
+    assert [axes.get_title() for axes in figure.axes] == ["blur", "no class"]
+    for axes, measures in zip(figure.axes, changes.values(), strict=True):
+        assert [list(line.get_ydata()) for line in axes.lines[:2]] == list(measures.values())
+    (first, _) = figure.axes
+    assert [text.get_text() for text in first.get_legend().get_texts()] == ["one", "two"]

@@ -148,16 +148,18 @@ def dots(
     *,
     log_x: Collection[str] = (),
     references: Mapping[str, tuple[str, float]] | None = None,
+    width: float = 4.2,
 ) -> Figure:
-    """Every single value as a dot, one line per group, in panels that share their groups (05).
+    """Every single value as a dot, one line per group, in panels that share their groups (05, 06).
 
     Args:
         values: label of the x axis to group to values; the groups are the same in every panel.
         log_x: labels of the axes that are logarithmic.
         references: label of the axis to name and place of a grey vertical line.
+        width: of a panel, in inches.
     """
     groups = list(next(iter(values.values())))
-    size = (4.2 * len(values) + 1.2, 0.27 * len(groups) + 1.0)
+    size = (width * len(values) + 1.2, 0.27 * len(groups) + 1.0)
     figure, grid = panels([""] * len(values), size=size)
     for i, (axes, (x_label, by_group)) in enumerate(zip(grid, values.items(), strict=True)):
         for line, group in enumerate(groups):
@@ -365,4 +367,31 @@ def scaling(
     first.yaxis.set_major_formatter("{x:g}")
     first.yaxis.set_minor_formatter(NullFormatter())
     first.set_ylim(min(least / 1.5, most / 12), most * 1.5)
+    return figure
+
+
+def battery(changes: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """How measures change with the steps of each damage, in panels of two rows (12).
+
+    Args:
+        changes: name of the damage to name of the measure to its change after each step, the first
+            of which is none.
+    """
+    size = (13.0, 6.2)
+    figure = Figure(figsize=size, dpi=150, layout="constrained")
+    grid = figure.subplots(2, -(-len(changes) // 2), sharey=True).flat
+    for axes, (damage, measures) in zip(grid, changes.items(), strict=True):
+        axes.set_title(damage.replace("_", " "), fontsize=11)
+        plain(axes)
+        for j, (name, values) in enumerate(measures.items()):
+            axes.plot(
+                range(len(values)), values, color=COLOURS[j], linestyle=STYLES[j], linewidth=1.5,
+                marker="o", markersize=3, label=name,
+            )  # fmt: skip
+        axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
+        axes.set_yscale("symlog", linthresh=1)
+        axes.set_xticks(range(len(values)))
+    legend(next(iter(figure.axes)))
+    figure.supxlabel("step of the damage", fontsize=11)
+    figure.supylabel("change, in differences between VAE and GAN", fontsize=11)
     return figure
