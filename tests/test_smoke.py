@@ -95,7 +95,7 @@ def words(option, values):
 
 
 def test_a_plain_papermill_call_from_elsewhere_gets_a_folder_of_its_own(tmp_path):
-    values = {**TINY, "model": "vae", "thorough": False, "beta": 4}
+    values = {**TINY, "model": "vae", "batch_norm": True, "beta": 4}
     notebook = PROJECT / "notebooks" / "09_measured_run.ipynb"
     execute("papermill", notebook, "out.ipynb", *words("-p", values), folder=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["out.ipynb"]
