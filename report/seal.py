@@ -38,6 +38,7 @@ SEAL = "report/published.sha256"
 FILES = (
     "report/results/*.json",
     "report/results/studies/*",
+    "report/results/tolerances/*/*",
     "report/results/measured/*",
     "report/figures/*",
     "report/weights/*",
