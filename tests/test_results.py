@@ -386,8 +386,9 @@ def test_observed_values_are_printed_behind_a_tilde_without_a_tolerance_and_reco
 
 
 @pytest.mark.parametrize("values", [FULL, SMOKE, OTHER])
-def test_observed_values_need_no_entry_among_the_tolerances_whatever_the_parameters(values):
+def test_observed_values_need_no_entry_among_the_tolerances_whatever_the_parameters(values, capsys):
     begin(values).observe({"lost": 1.0})
+    assert capsys.readouterr().out.splitlines()[-1] == f"{'lost':<28} ~1.000"
 
 
 def test_an_observed_value_that_is_not_finite_becomes_null(course, capsys):
