@@ -63,4 +63,4 @@ def test_means_of_our_models_stand_beside_each_measure():
     assert "yours" in head
     assert row["arm"] in head
     values = tables.read("comparison_fixed").values("fcd_last", {"arm": row["arm"]})
-    assert fcd.split()[:3] == ["fcd", "1.250", f"{sum(values) / len(values):.3f}"]
+    assert fcd.split()[:3] == ["fcd", "1.25", f"{sum(values) / len(values):.4g}"]

@@ -84,6 +84,6 @@ def beside(found: Numbers, studies: Sequence[str] = STUDIES) -> list[str]:
         means = []
         for kind in kinds:
             those: list[Any] = [row.get(column) for row in rows if row["arm"] == kind]
-            means += ["-" if None in those else f"{statistics.fmean(those):.3f}"]
-        lines.append(f"{name:<28} {value:>9.3f}" + "".join(f" {mean:>17}" for mean in means))
+            means += ["-" if None in those else f"{statistics.fmean(those):.4g}"]
+        lines.append(f"{name:<28} {value:>9.4g}" + "".join(f" {mean:>17}" for mean in means))
     return lines
