@@ -51,7 +51,7 @@ def test_gan_has_a_pass_of_the_generator_and_three_of_the_discriminator():
     assert flops(GANConfig(**SIZES)) == 2 * TRAIN * (first + second)
 
 
-@pytest.mark.parametrize(("critic_steps", "answered"), [(1, 7), (2, 3), (3, 0)])
+@pytest.mark.parametrize(("critic_steps", "answered"), [(1, 7), (2, 3)])
 def test_wgan_has_its_penalty_in_every_step_and_its_generator_s_answer_in_some(
     critic_steps, answered
 ):
@@ -61,12 +61,19 @@ def test_wgan_has_its_penalty_in_every_step_and_its_generator_s_answer_in_some(
     step += critic + PIXELS  # differentiated again: by both weights, and by the hidden units
     step += 2 * PIXELS  # the second derivative of the leaky ReLU, which is zero, back to the images
     answer = 2 * generator + PIXELS + 2 * critic
-    # The batches have 4 and 3 images, and the generator answers to each, to the second, to none.
+    # The batches have 4 and 3 images, and the generator answers to each or to the second.
     expected = TRAIN * step + answered * answer
     assert flops(WGANConfig(**SIZES, critic_steps=critic_steps)) == 2 * expected
 
 
-@pytest.mark.parametrize("config", [TrainConfig(**SIZES), WGANConfig(**SIZES)])
+@pytest.mark.parametrize(
+    "config",
+    [
+        TrainConfig(**SIZES),
+        TrainConfig(**SIZES, loss="beta_tc"),
+        WGANConfig(**SIZES, critic_steps=2),
+    ],
+)
 def test_the_epoch_that_is_counted_is_the_first_and_is_trained(config):
     data = few_digits(train=7, test=2)
     counted, trained = (replace(config, acceleration="off").trainer(data) for _ in range(2))

@@ -443,7 +443,10 @@ def small(config):
     tuned = {"activation": st.just("relu")}
     weighted = {"loss": st.sampled_from(["elbo", "beta_tc"]), "z_samples": st.just(1)}
     sampled = {"loss": st.just("iwae"), "z_samples": st.integers(1, 3), "beta": st.just(1)}
-    kinds = [weighted | plain, weighted | tuned, sampled | plain]
+    descends = {"optimizer": st.sampled_from(["sgd", "sgd_momentum"]), "beta1": st.just(0.9)}
+    losses, networks = (weighted, sampled), (plain, tuned)
+    optimizers = ({"optimizer": st.just("adam")}, descends)
+    kinds = [a | b | c for a in losses for b in networks for c in optimizers]
     return st.one_of(st.builds(config, **fields | kind) for kind in kinds)
 
 
@@ -477,6 +480,7 @@ def test_an_accepted_configuration_trains_or_says_what_is_in_the_way(config, tra
         ({"z_samples": 2}, "z_samples: expected 1 for the loss 'elbo', got 2"),
         ({"loss": "iwae", "beta": 2}, "beta: expected 1 for the loss 'iwae'.* got 2"),
         ({"activation": "tanh", "slope": 0.2}, "activation: expected 'relu' with batch_norm"),
+        ({"optimizer": "sgd", "beta1": 0.5}, "beta1: expected 0.9 with the optimiser 'sgd'.* 0.5"),
     ],
 )
 def test_what_a_loss_has_no_use_for_is_refused_by_name(fields, message):

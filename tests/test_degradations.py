@@ -7,6 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from vae_helpers import degradations, parameters
 from vae_helpers.degradations import DEGRADATIONS
+from vae_helpers.studies.tables import STUDIES, planned
 
 DRAWN = ("noise", "holes", "overlaid", "without_classes")
 STEPS = [(name, step) for name, it in DEGRADATIONS.items() for step in it.severities]
@@ -196,3 +197,9 @@ def test_repeated_images_are_shown_so_many_times_and_the_others_never(times):
 
 def test_at_least_one_image_is_repeated():
     assert len(damaged("repeated", numbered(30), 100).unique(dim=0)) == 1
+
+
+def test_every_step_of_every_damage_is_an_arm_of_the_study_and_there_are_no_others():
+    arms = planned(STUDIES)["degradations"]["arms"].values()
+    tried = [(arm["degradation"], arm["severity"]) for arm in arms if arm]
+    assert sorted(tried) == sorted(STEPS)

@@ -8,6 +8,7 @@ from sklearn.decomposition import PCA
 from torch import nn
 
 from vae_helpers import classifier
+from vae_helpers import features as of_features
 from vae_helpers.classifier import Classifier, ReferenceClassifierError
 from vae_helpers.features import EXTRACTORS, RENDERINGS, Pixels, extract, extractor, rendered
 
@@ -176,3 +177,23 @@ def test_features_carry_no_gradient_even_of_a_network_that_can_be_trained():
     network = Classifier()
     assert not extract(network, torch.rand(3, 784)).requires_grad
     assert all(weight.requires_grad for weight in network.parameters())
+
+
+def test_pixels_are_drawn_on_the_cpu_wherever_the_images_are(monkeypatch):
+    seen = []
+
+    def noted(images, *, rng):
+        seen.append((images.device.type, rng.device.type))
+        return images
+
+    class Elsewhere(torch.Tensor):
+        """Stands for images of a GPU, which have to be fetched."""
+
+        def cpu(self):
+            seen.append("fetched")
+            return self.as_subclass(torch.Tensor)
+
+    monkeypatch.setattr(of_features, "binarize_images", noted)
+    images = torch.rand(2, 784).as_subclass(Elsewhere)
+    rendered(images, "draws", rng=torch.Generator())
+    assert seen == ["fetched", ("cpu", "cpu")]

@@ -460,3 +460,12 @@ def test_networks_are_made_of_torch_s_own_layers():
         layers = [type(module) for module in network.modules() if not [*module.children()]]
         assert {layer.__module__.split(".")[0] for layer in layers} == {"torch"}
         assert nn.Linear in layers
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_tuned_vae_decodes_several_samples_per_image_as_it_decodes_each(batch_norm):
+    vae = TunedVAE((5, 5), 3, batch_norm=batch_norm, slope=0.2)
+    vae.decode(torch.randn(9, 3))  # so that units are normalised by different numbers
+    vae.eval()
+    z = torch.randn(4, 5, 3)  # [K, B, D], B equal to a width: batch norm must not take it for units
+    torch.testing.assert_close(vae.decode(z), torch.stack([vae.decode(one) for one in z]))

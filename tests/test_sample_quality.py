@@ -233,6 +233,11 @@ def test_copies_of_one_training_image_count_one_by_one(known):
     assert copies(known[5].repeat(10, 1), known) == 10
 
 
+def test_a_copy_counts_also_if_the_training_set_has_its_image_twice(known):
+    images = torch.cat([torch.randn(90, 16), known[:10]])
+    assert copies(images, torch.cat([known, known[:5]])) == 10
+
+
 def test_copies_are_counted_in_whatever_chunks(monkeypatch, known):
     images = torch.cat([torch.randn(90, 16), known[::300], torch.randn(90, 16), known[:7]])
     monkeypatch.setattr(sample_quality, "CHUNK", 50)

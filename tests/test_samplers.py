@@ -136,3 +136,11 @@ def test_a_decoder_that_turns_the_sign_of_z_turns_it_in_the_samples_and_not_in_t
     with torch.no_grad():
         vae.decoder[0].weight.neg_()
     torch.testing.assert_close(drawn(vae, train_images=few, n=50), -z, rtol=0, atol=1e-3)
+
+
+def test_a_mixture_is_refused_to_a_model_without_an_encoder():
+    gan = GAN(Generator((4, 3), 2), Discriminator((5, 3)))
+    with pytest.raises(ValueError, match="sampler: expected 'prior' for a GAN, got 'mixture'"):
+        ex_post_mixture(
+            gan, 3, train_images=images(2, 2), components=1, rng=torch.Generator().manual_seed(0)
+        )

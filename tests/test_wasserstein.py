@@ -565,3 +565,15 @@ def test_a_few_epochs_bring_the_images_towards_the_brightness_of_the_data():
         config = replace(CONFIG, epochs=60, learning_rate=5e-3, dropout=0.0)
         result = fit(config, Digits(images, labels, images, labels), snapshot_epochs=())
         assert abs(result.model.sample(50).mean() - grey) < 0.2
+
+
+def test_a_label_is_refused_since_a_critic_is_asked_for_none():
+    with pytest.raises(ParameterError, match=r"real_label: expected 1 for a Wasserstein GAN.*0.9"):
+        WGANConfig(real_label=0.9)
+
+
+def test_an_epoch_in_which_the_generator_would_never_answer_is_refused():
+    config = WGANConfig(batch_size=4, hidden_dims=(5,), critic_steps=5, device="cpu")
+    config.trainer(few_digits(train=18, test=1)).epoch(1)  # the fifth batch has two images
+    with pytest.raises(ParameterError, match=r"critic_steps: expected at most 4.*got 5; the gen"):
+        config.trainer(few_digits(train=16, test=1))

@@ -36,7 +36,8 @@ def flops_of_epoch(trainer: EpochTrainer[nn.Module]) -> int:
     """Floating-point operations of the products in a trainer's next epoch, which it trains.
 
     A multiplication and an addition count as two. Sums, activations and the optimiser's arithmetic
-    are not counted; for the networks of the course they are a few per cent.
+    are not counted; for the networks of the course they are a few per cent. What an epoch evaluates
+    counts, such as a VAE's loss of the test images: give the trainer few of those.
 
     Args:
         trainer: with `acceleration="off"`, as operations of its own are not known to PyTorch.

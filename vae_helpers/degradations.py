@@ -91,7 +91,7 @@ def repeated(images: Tensor, labels: Tensor, times: float, rng: torch.Generator)
 DEGRADATIONS: Mapping[str, Degradation] = {
     "contrast": Degradation(contrast, (0.5, 3.0, 10.0), worsens=False),
     "rounded": Degradation(rounded, (1.0,), worsens=False),
-    "blur": Degradation(blur, (0.5, 1.0, 2.0)),
+    "blur": Degradation(blur, (0.7, 1.0, 2.0)),
     "noise": Degradation(noise, (0.003, 0.01, 0.05)),
     "holes": Degradation(holes, (1.0, 2.0, 4.0)),
     "overlaid": Degradation(overlaid, (0.03, 0.1, 0.3)),

@@ -35,7 +35,7 @@ def rendered(images: Tensor, rendering: str, *, rng: torch.Generator) -> Tensor:
         rendering: "means" leaves them as they are; "draws" draws each pixel black or white with the
             image's value as probability; "rounded" makes pixels of 1/2 and more white and all
             others black, so that nothing but the shapes counts.
-        rng: for "draws".
+        rng: for "draws", on the CPU.
 
     Raises:
         ValueError: the rendering is none of these.
@@ -43,7 +43,7 @@ def rendered(images: Tensor, rendering: str, *, rng: torch.Generator) -> Tensor:
     if rendering == "means":
         return images
     if rendering == "draws":
-        return binarize_images(images, rng=rng)
+        return binarize_images(images.cpu(), rng=rng).to(images.device)
     if rendering == "rounded":
         return (images >= 0.5).to(images.dtype)
     raise ValueError(f"rendering: expected one of {', '.join(RENDERINGS)}, got {rendering!r}")

@@ -149,6 +149,10 @@ class TunedVAE(VAE):
         self.encoder = rebuilt(self.encoder, dropout)
         self.decoder = rebuilt(self.decoder, 0.0)
 
+    def decode(self, z: Tensor) -> Tensor:
+        """`z` `[..., B, D]` to `logits` `[..., B, 784]`, normalised over all z alike."""
+        return super().decode(z.flatten(0, -2)).unflatten(0, z.shape[:-1])  # type: ignore[no-any-return]
+
 
 class Generator(nn.Module):
     """Noise to images: the VAE's decoder by its sizes, 20-200-400-784, without an encoder.

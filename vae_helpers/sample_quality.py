@@ -156,9 +156,10 @@ def copies(features: Tensor, known: Tensor, *, nearness: float = 0.4) -> int:
 
     Args:
         features: `[N, F]` of the images that are judged.
-        known: `[M, F]` of the training images, M >= 2.
+        known: `[M, F]` of the training images, at least two of them distinct.
         nearness: below which ratio an image counts.
     """
+    known = torch.unique(known, dim=0)  # else an image that is there twice has a neighbour at 0
     index, distance = [], []
     for part in features.split(CHUNK):
         nearest_one = torch.cdist(part, known).min(dim=1)

@@ -38,8 +38,15 @@ def ex_post_mixture(
 
     Returns:
         `[n, 784]` in [0, 1].
+
+    Raises:
+        ValueError: the model is no VAE, so that it gives no codes.
     """
-    assert isinstance(model, VAE)
+    if not isinstance(model, VAE):
+        raise ValueError(
+            f"sampler: expected 'prior' for a {type(model).__name__}, got 'mixture', which is "
+            "fitted to the codes of an encoder"
+        )
     q = evaluation.posteriors(model, train_images[:CODES])
     eps = torch.randn(q.mu.shape, generator=rng).to(q.mu.device)
     codes = model.reparameterize(q.mu, q.logvar, eps).double().cpu()

@@ -97,6 +97,11 @@ class TrainConfig:
                 "activation: expected 'relu' with batch_norm, slope or dropout, got "
                 f"{self.activation!r}"
             )
+        if self.optimizer != "adam" and self.beta1 != 0.9:
+            raise ParameterError(
+                f"beta1: expected 0.9 with the optimiser {self.optimizer!r}, which has none, got "
+                f"{self.beta1}"
+            )
         new_loss(self, dataset_size=1)
 
     @property

@@ -17,6 +17,7 @@ from vae_helpers import acceleration, adversarial
 from vae_helpers.adversarial import GANConfig, Optimizers, frozen
 from vae_helpers.data import Digits, batches
 from vae_helpers.models import GAN
+from vae_helpers.parameters import ParameterError
 from vae_helpers.seeds import dropout_seed, new_rng
 from vae_helpers.training import add_up
 
@@ -37,6 +38,14 @@ class WGANConfig(GANConfig):
     penalty: float = 10.0
     critic_steps: int = 5
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.real_label != 1:
+            raise ParameterError(
+                f"real_label: expected 1 for a Wasserstein GAN, got {self.real_label}; its critic "
+                "scores images and is asked for no label"
+            )
 
     def trainer(self, data: Digits) -> Trainer:
         """What trains this configuration on these images, before its first epoch."""
@@ -202,9 +211,19 @@ class Trainer(adversarial.Trainer):
 
     Raises:
         DataError, ParameterError: as in `adversarial.Trainer`.
+        ParameterError: an epoch has fewer steps than the critic makes for one of the generator.
     """
 
     config: WGANConfig
+
+    def __init__(self, config: WGANConfig, data: Digits) -> None:
+        super().__init__(config, data)
+        steps = -(-len(data.train_images) // config.batch_size)
+        if steps < config.critic_steps:
+            raise ParameterError(
+                f"critic_steps: expected at most {steps}, the steps of an epoch, got "
+                f"{config.critic_steps}; the generator would never make one"
+            )
 
     def epoch(self, number: int) -> dict[str, float]:
         """Train epoch `number`."""
