@@ -23,10 +23,13 @@ def test_methods_are_those_that_a_parameter_may_name_besides_real_images():
         ("vae", ["train_bce", "train_kl", "train_loss", "test_bce", "test_kl", "test_loss"]),
         ("gan", ["d_loss", "g_loss", "d_real", "d_fake"]),
         ("wgan", ["difference", "penalty"]),
+        ("conv_vae", ["train_bce", "train_kl", "train_loss", "test_bce", "test_kl", "test_loss"]),
+        ("conv_gan", ["d_loss", "g_loss", "d_real", "d_fake"]),
     ],
 )
 def test_each_method_trains_its_own_numbers_and_gives_a_model_that_can_be_sampled(name, numbers):
-    fit = training.train(METHODS[name](**TINY).trainer(few_digits()), epochs=1)
+    sizes = {key: it for key, it in TINY.items() if "conv" not in name or key != "hidden_dims"}
+    fit = training.train(METHODS[name](**sizes).trainer(few_digits(train=50)), epochs=1)
     assert list(fit.history[0]) == ["epoch", *numbers]
     images = fit.model.sample(4, torch.Generator().manual_seed(0))
     assert images.shape == (4, 784)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vae_helpers.adversarial import GANConfig
+from vae_helpers.convolutional import ConvConfig, ConvGANConfig
 from vae_helpers.flows import FlowConfig
 from vae_helpers.stochastic_layers import LayeredConfig
 from vae_helpers.training import TrainConfig
@@ -17,5 +18,7 @@ METHODS: Mapping[str, Any] = {
     "wgan": WGANConfig,
     "flow": FlowConfig,
     "layered": LayeredConfig,
+    "conv_vae": ConvConfig,
+    "conv_gan": ConvGANConfig,
 }
 """Their configurations."""
