@@ -1,7 +1,8 @@
 """Run a study: its cells shared out by dask, each of them one papermill run.
 
 What a cell found is written whole to `FOLDER/cells/<key>.json` as soon as it is done, so that a
-study that was stopped, even killed, goes on with the cells that are missing or damaged. A worker
+study that was stopped, even killed, goes on with the cells that are missing or damaged. Rows of the
+committed table that hold today count as done (`studies.committed`). A worker
 gets cells only if its code and its versions are the client's; it may join late, and the cell of one
 that is gone runs again on another.
 `FOLDER/table.csv` has one row per cell and the same bytes whether or not it was stopped;
@@ -15,6 +16,7 @@ import importlib.metadata
 import io
 import json
 import logging
+import math
 import os
 import platform
 import signal
@@ -40,7 +42,7 @@ from vae_helpers.store.files import (
     sealed,
     write_whole,
 )
-from vae_helpers.studies import tables
+from vae_helpers.studies import committed, tables
 from vae_helpers.studies.planning import Cell, Plan, text
 
 if TYPE_CHECKING:
@@ -99,11 +101,12 @@ def run(plan: Plan, *, scheduler: str | None = None, workers: int | None = None)
         raise ParameterError(f"workers: expected at least 1, got {workers}")
     if workers is not None and scheduler is not None:
         raise ParameterError("expected workers or a scheduler, which has its own, got both")
-    records = _finished(plan)
+    records = committed.records(plan, _versions()) | _finished(plan)
     waiting = [cell for cell in plan.cells if cell.key not in records]
     print(f"study {plan.name}: {len(plan.cells)} cells, {len(records)} finished before", flush=True)
     if waiting:
         workers = min(workers or _cores(), len(plan.cells))
+        print(_estimate(plan, len(waiting), workers), flush=True)
         threads = 1 if scheduler else threads_each(workers, cores=_cores())
         with _client(scheduler, workers) as client:
             able = _Workers(client, plan)
@@ -470,6 +473,18 @@ def _versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in VERSIONS},
     }
+
+
+def _estimate(plan: Plan, waiting: int, workers: int) -> str:
+    """How long so many cells will take."""
+    seconds = committed.seconds_per_cell(plan)
+    if seconds is None:
+        return f"{waiting} to run, of which nothing is known yet"
+    minutes = seconds * math.ceil(waiting / workers) / 60
+    return (
+        f"{waiting} to run, {workers} at a time: about {minutes:.0f} min, if this machine is as "
+        "fast as that of the committed figures"
+    )
 
 
 def _report(cell: Cell, record: Record, count: str) -> None:
