@@ -14,6 +14,7 @@ from vae_helpers.features import EXTRACTORS, RENDERINGS, extract, extractor
 from vae_helpers.measures import MEASURES, Subject, name_of, rendered_real
 from vae_helpers.models import GAN, VAE, Discriminator, Generator
 from vae_helpers.sample_quality import frechet_distance
+from vae_helpers.seeds import new_rng
 from vae_helpers.two_sample import two_sample_accuracy
 
 N = 400
@@ -26,6 +27,7 @@ NAMES = {
     "digits": {"digit_entropy", "pixel_entropy"},
     "copies": {"copies"},
     "likelihood": {f"minus_bound_{how}_{k}" for how in ("grey", "dynamic") for k in (1, 3)},
+    "codes": {"rate", "active_units", "kl_of_dimension_1", "kl_of_dimension_2"},
     "units": {
         *("dead_generator_units", "dead_discriminator_units", "d_fake", "generator_gradient"),
     },
@@ -76,7 +78,7 @@ def test_every_measure_has_a_name_that_a_parameter_may_have_and_there_are_no_oth
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_measure_gives_the_numbers_that_it_promises_and_no_others(subject, name):
-    models = {"likelihood": VAE((8,), 2), "units": small_gan()}
+    models = {"likelihood": VAE((8,), 2), "codes": VAE((8,), 2), "units": small_gan()}
     found = MEASURES[name](subject._replace(model=models.get(name)))
     assert found.keys() == NAMES[name]
     assert all(isinstance(it, (int, float)) and math.isfinite(it) for it in found.values())
@@ -92,6 +94,41 @@ def test_a_measure_gives_the_numbers_that_it_promises_and_no_others(subject, nam
 def test_names_of_numbers_stand_for_one_measure_each():
     names = [name for of in NAMES.values() for name in of]
     assert len(names) == len(set(names))
+
+
+# Codes
+
+
+def test_codes_are_the_kl_of_torch_by_dimension_and_those_that_move_with_the_image(subject):
+    model = VAE((8,), 3).eval()
+    with torch.no_grad():
+        model.to_mu.weight[1] *= 30
+        model.to_mu.weight[2] = 0.0  # its mean is the same for every image
+        model.to_logvar.bias[2] = -3.0
+        mu, logvar = model.encode(subject.real)
+    q = torch.distributions.Normal(mu.double(), logvar.double().exp().sqrt())
+    prior = torch.distributions.Normal(0.0, 1.0)
+    parts = torch.distributions.kl_divergence(q, prior).mean(dim=0)
+    found = measures.codes(subject._replace(model=model))
+    assert found["rate"] == pytest.approx(parts.sum().item(), rel=1e-5)
+    for place, part in enumerate(sorted(parts.tolist(), reverse=True), 1):
+        assert found[f"kl_of_dimension_{place}"] == pytest.approx(part, rel=1e-4)
+    moves = [float(np.var(mu[:, i].numpy(), ddof=1)) > 0.01 for i in range(3)]
+    assert found["active_units"] == sum(moves)
+    assert moves[1:] == [True, False]
+
+
+def test_images_of_nobody_and_of_a_gan_have_no_codes(subject):
+    for model, name in ((None, "NoneType"), (small_gan(), "GAN")):
+        with pytest.raises(ValueError, match=f"expected a Gaussian .* got {name}; leave the meas"):
+            measures.codes(subject._replace(model=model))
+
+
+def test_targets_are_drawn_from_the_first_real_images_and_the_seed(subject):
+    drawn = subject._replace(seed=3).targets("dynamic")
+    own = torch.bernoulli(subject.real[:40], generator=new_rng(3, "pixels, dynamic"))
+    assert torch.equal(drawn, own)
+    assert torch.equal(subject.targets("grey"), subject.real[:40])
 
 
 # Distances

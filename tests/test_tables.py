@@ -2,11 +2,13 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 
 import pytest
 
+from vae_helpers.course import notebooks
 from vae_helpers.store import code_digest
 from vae_helpers.studies import tables
 from vae_helpers.studies.tables import StudyError
@@ -162,3 +164,29 @@ def test_a_table_with_a_quote_in_the_wrong_place_is_refused_and_the_file_named(p
     (published / "toy.csv").write_text('seed,status\n1,"finished"x\n', encoding="utf-8")
     with pytest.raises(StudyError, match=r"toy\.csv: expected "):
         tables.read("toy")
+
+
+# --- the data dictionary
+
+
+def explained():
+    """Patterns of the columns that report/results/studies/README.md explains."""
+    text = (tables.PUBLISHED / "README.md").read_text(encoding="utf-8")
+    cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    names = [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+    names.remove("NAME[i]")  # any series
+    assert len(names) > 30
+    for name in names:
+        bare = re.escape(name.partition("[")[0]).replace(r"\.\.\.", r"\w+")
+        yield re.sub(r"\b(?:NAME)|(?<=_)(?:[RECK]|i)(?=_|$)", r"\\w+", bare)
+
+
+@pytest.mark.parametrize("path", sorted(tables.PUBLISHED.glob("*.csv")), ids=lambda it: it.stem)
+def test_every_column_of_a_committed_table_is_explained(path):
+    known = re.compile("|".join(explained()))
+    columns = {name.partition("[")[0] for name in tables.read_rows(path)[0]}
+    study = tables.read(path.stem)
+    if study.stale:
+        pytest.skip("made by an earlier version, which had other columns")
+    parameters = notebooks.defaults(study.provenance["notebook"])
+    assert [it for it in columns - parameters.keys() if not known.fullmatch(it)] == []

@@ -29,8 +29,8 @@ from vae_helpers.training import (
 class GANConfig:
     """Everything that shapes a run, apart from the images.
 
-    The defaults of learning_rate, beta1 and dropout were chosen on held-out training images: of 24
-    trials the four best were continued to thirty epochs (studies `gan_grid` and `gan_grid_final`).
+    The defaults of learning_rate, beta1 and dropout were the best after thirty epochs, judged by
+    held-out training images (study `gan_final`).
 
     Attributes:
         epochs: full passes over the training images.

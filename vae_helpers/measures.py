@@ -63,6 +63,14 @@ class Subject(NamedTuple):
         """The samples in one rendering."""
         return rendered(self.samples, rendering, rng=new_rng(self.seed, "pixels of samples"))
 
+    def targets(self, convention: str) -> Tensor:
+        """The real images whose likelihood is bounded, as `evaluation.targets` makes them."""
+        images = self.real[: self.likelihood_images].cpu()  # a GPU would draw other pixels
+        drawn = evaluation.targets(
+            images, convention, rng=new_rng(self.seed, f"pixels, {convention}")
+        )
+        return drawn.to(self.real.device)
+
     def features(self, rendering: str, extractor: str) -> tuple[Tensor, Tensor]:
         """Features of the samples and of the real images."""
         made = extract(self.extractors[extractor], self.rendered(rendering))
@@ -143,14 +151,27 @@ def likelihood(subject: Subject) -> Numbers:
     assert isinstance(subject.model, VAE)
     found = {}
     for convention in ("grey", "dynamic"):
-        draws = new_rng(subject.seed, f"pixels, {convention}")
-        images = subject.real[: subject.likelihood_images]
-        x = evaluation.targets(images, convention, rng=draws)
+        x = subject.targets(convention)
         for k in (1, subject.num_samples):
             noise = new_rng(subject.seed, "likelihood noise")
             bound = evaluation.log_likelihood(subject.model, x, num_samples=k, rng=noise)
             found[f"minus_bound_{convention}_{k}"] = -bound.mean().item()
     return found
+
+
+@torch.no_grad()
+def codes(subject: Subject) -> Numbers:
+    """Of a VAE: `rate`, the KL in nats per real image, and the `active_units` that carry it.
+
+    `kl_of_dimension_1` and so on are the parts of the rate, the largest first.
+    """
+    q = evaluation.posteriors(_gaussian(subject.model), subject.real)
+    parts = evaluation.kl_per_dimension(q).sort(descending=True).values
+    return {
+        "rate": parts.sum().item(),
+        "active_units": evaluation.active_units(q),
+        **{f"kl_of_dimension_{place}": part for place, part in enumerate(parts.tolist(), 1)},
+    }
 
 
 def units(subject: Subject) -> Numbers:
@@ -185,7 +206,7 @@ def _dead(hidden: nn.Sequential, x: Tensor) -> float:
     for layer in hidden:
         x = layer(x)
         if isinstance(layer, nn.LeakyReLU):
-            dead.append((x == 0).all(dim=0))
+            dead.append((x == 0).all(dim=0).flatten())
     return torch.cat(dead).double().mean().item()
 
 
@@ -208,8 +229,7 @@ def bounds(subject: Subject) -> Numbers:
     """
     found: Numbers = {}
     for convention in evaluation.CONVENTIONS:
-        draws = new_rng(subject.seed, f"pixels, {convention}")
-        x = evaluation.targets(subject.real[: subject.likelihood_images], convention, rng=draws)
+        x = subject.targets(convention)
         for k in DRAWS:
             if k <= subject.num_samples:
                 found |= _bound(subject, x, k, name=f"minus_bound_{convention}_{k}")
@@ -223,8 +243,7 @@ def bound_curve(subject: Subject) -> Numbers:
     """
     found: Numbers = {}
     for convention in ("grey", "dynamic"):
-        draws = new_rng(subject.seed, f"pixels, {convention}")
-        x = evaluation.targets(subject.real[: subject.likelihood_images], convention, rng=draws)
+        x = subject.targets(convention)
         for k in sorted({1, min(50, subject.num_samples)}):
             found |= _bound(subject, x, k, name=f"minus_bound_curve_{convention}_{k}")
     return found
@@ -276,8 +295,7 @@ def annealed(subject: Subject) -> Numbers:
     """
     n = min(ANNEALED_IMAGES, len(subject.real), subject.likelihood_images)
     logits, latents = _generator(subject.model)
-    pixels = new_rng(subject.seed, "pixels, dynamic")
-    real = evaluation.targets(subject.real[: subject.likelihood_images], "dynamic", rng=pixels)[:n]
+    real = subject.targets("dynamic")[:n]
     device = real.device
     z = torch.randn(n, latents, generator=new_rng(subject.seed, "simulated z")).to(device)
     with torch.no_grad():
@@ -347,9 +365,7 @@ def amortization(subject: Subject) -> Numbers:
     Raises:
         ValueError: the model has another q.
     """
-    images = subject.real[: subject.likelihood_images]
-    pixels = new_rng(subject.seed, "pixels, dynamic")
-    x = evaluation.targets(images, "dynamic", rng=pixels)[:AMORTIZED_IMAGES]
+    x = subject.targets("dynamic")[:AMORTIZED_IMAGES]
     rng = new_rng(subject.seed, "amortisation", device=x.device)
     found = annealing.amortization_gap(_gaussian(subject.model), x, rng=rng)
     gap = found.refitted - found.encoder
@@ -458,7 +474,7 @@ def _gaussian(model: nn.Module | None) -> VAE:
     if isinstance(model, VAE):
         return model
     raise ValueError(
-        "measures: expected a Gaussian q(z|x) that the encoder gives for 'amortization', got "
+        "measures: expected a Gaussian q(z|x) that the encoder gives, got "
         f"{type(model).__name__}; leave the measure out"
     )
 
@@ -471,6 +487,7 @@ MEASURES: Mapping[str, Callable[[Subject], Numbers]] = {
     "digits": digits,
     "copies": copies,
     "likelihood": likelihood,
+    "codes": codes,
     "units": units,
     "bounds": bounds,
     "bound_curve": bound_curve,

@@ -113,7 +113,17 @@ DEGRADATIONS = (
     *("contrast", "rounded", "blur", "noise", "holes", "overlaid", "without_classes", "repeated"),
 )
 MEASURES = (
-    *("fcd", "frechet", "neighbours", "two_sample", "digits", "copies", "likelihood", "units"),
+    *(
+        "fcd",
+        "frechet",
+        "neighbours",
+        "two_sample",
+        "digits",
+        "copies",
+        "likelihood",
+        "codes",
+        "units",
+    ),
     *("bounds", "bound_curve", "static_draws", "annealed", "amortization", "parzen"),
 )
 """The names of `degradations.DEGRADATIONS` and `measures.MEASURES`; a test holds them equal."""
@@ -142,7 +152,7 @@ RULES: Mapping[str, Rule] = {
     "dataset": Choice(tuple(DATASETS)),
     "binarize": Choice(("none", "dynamic")),
     "compare_epochs": Number(int, 1, 1_000),
-    "model": Choice(("vae", "gan", "wgan", "flow", "layered", "images")),
+    "model": Choice(("vae", "gan", "wgan", "flow", "layered", "conv_vae", "conv_gan", "images")),
     "sampler": Choice(("prior", "mixture")),
     "components": Number(int, 1, 1_000),
     "degradation": Choice(("none", *DEGRADATIONS)),
