@@ -154,3 +154,21 @@ def test_each_damage_has_a_panel_and_each_measure_a_curve_through_its_changes():
         assert [list(line.get_ydata()) for line in axes.lines[:2]] == list(measures.values())
     (first, _) = figure.axes
     assert [text.get_text() for text in first.get_legend().get_texts()] == ["one", "two"]
+
+
+def test_a_forest_has_a_line_per_difference_and_marks_those_that_chance_does_not_explain():
+    differences = {"same": {"a": (0.1, 0.3), "b": (-0.5, 0.2)}, "other": {"c": (4.0, 1.0)}}
+    figure = charts.forest(differences, x_label="nats")
+    first, second = figure.axes
+    assert [it.get_text() for it in first.get_yticklabels()] == ["a", "b"]
+    for axes, by_name in zip((first, second), differences.values(), strict=True):
+        drawn = axes.containers
+        assert [it.lines[0].get_xdata()[0] for it in drawn] == [
+            mean for mean, _ in by_name.values()
+        ]
+        filled = [it.lines[0].get_markerfacecolor() != "white" for it in drawn]
+        assert filled == [abs(mean) <= half for mean, half in by_name.values()]
+        ends = [it.lines[2][0].get_segments()[0][:, 0] for it in drawn]
+        for (low, high), (mean, half) in zip(ends, by_name.values(), strict=True):
+            assert (low, high) == pytest.approx((mean - half, mean + half))
+    assert second.get_xlabel() == "nats"

@@ -127,6 +127,33 @@ def intervals(points: Mapping[str, Mapping[float, tuple[float, float]]], *, x_la
     return figure
 
 
+def forest(differences: Mapping[str, Mapping[str, tuple[float, float]]], *, x_label: str) -> Figure:
+    """Differences with their intervals, a line each, in panels one below the other (08).
+
+    Args:
+        differences: title of the panel, with a scale of its own, to name to mean and half-width.
+            An interval that holds zero is blue, another orange and open.
+        x_label: what differs, with unit.
+    """
+    lengths = [len(by_name) for by_name in differences.values()]
+    figure = Figure(figsize=(7.2, 0.26 * sum(lengths) + 1.0), dpi=150, layout="constrained")
+    grid = figure.subplots(len(lengths), 1, squeeze=False, height_ratios=lengths)[:, 0]
+    for axes, (title, by_name) in zip(grid, differences.items(), strict=True):
+        axes.axvline(0, color=GREY, linewidth=0.8)
+        for line, (mean, half) in enumerate(by_name.values()):
+            holds = abs(mean) <= half
+            axes.errorbar(
+                mean, line, xerr=half, fmt="o", color=BLUE if holds else ORANGE, markersize=5,
+                markerfacecolor=BLUE if holds else "white", capsize=3,
+            )  # fmt: skip
+        axes.set_yticks(range(len(by_name)), by_name)
+        axes.set_ylim(len(by_name) - 0.5, -0.5)
+        axes.set_title(title, fontsize=11)
+        plain(axes)
+    grid[-1].set_xlabel(x_label)
+    return figure
+
+
 def trade_off(points: Mapping[str, tuple[float, float]], *, x_label: str, y_label: str) -> Figure:
     """A curve through named points; the x axis is logarithmic (03).
 
