@@ -2,9 +2,9 @@
 
 What a cell found is written whole to `FOLDER/cells/<key>.json` as soon as it is done, so that a
 study that was stopped, even killed, goes on with the cells that are missing or damaged. Rows of the
-committed table that hold today count as done (`studies.committed`). A worker
-gets cells only if its code and its versions are the client's; it may join late, and the cell of one
-that is gone runs again on another.
+committed table count as done if they hold today (`studies.committed`) and have today's versions.
+A worker gets cells only if its code and its versions are the client's; it may join late, and the
+cell of one that is gone runs again on another.
 `FOLDER/table.csv` has one row per cell and the same bytes whether or not it was stopped;
 `FOLDER/provenance.json` says how, when and where it was made.
 """
@@ -101,12 +101,17 @@ def run(plan: Plan, *, scheduler: str | None = None, workers: int | None = None)
         raise ParameterError(f"workers: expected at least 1, got {workers}")
     if workers is not None and scheduler is not None:
         raise ParameterError("expected workers or a scheduler, which has its own, got both")
-    records = committed.records(plan, _versions()) | _finished(plan)
+    held, stored = _held(plan), _finished(plan)
+    spared = committed.records(plan, held) if held else {}
+    records = spared | stored
     waiting = [cell for cell in plan.cells if cell.key not in records]
-    print(f"study {plan.name}: {len(plan.cells)} cells, {len(records)} finished before", flush=True)
+    there = f"{len(records)} finished before"
+    if only := len(spared.keys() - stored.keys()):
+        there += f" ({only} of them in the committed table)"
+    print(f"study {plan.name}: {len(plan.cells)} cells, {there}", flush=True)
     if waiting:
         workers = min(workers or _cores(), len(plan.cells))
-        print(_estimate(plan, len(waiting), workers), flush=True)
+        print(_estimate(plan, len(waiting), 1 if scheduler else workers), end="", flush=True)
         threads = 1 if scheduler else threads_each(workers, cores=_cores())
         with _client(scheduler, workers) as client:
             able = _Workers(client, plan)
@@ -117,8 +122,14 @@ def run(plan: Plan, *, scheduler: str | None = None, workers: int | None = None)
     ordered = [records[cell.key] for cell in plan.cells]
     made = [row(record, cell.arm) for cell, record in zip(plan.cells, ordered, strict=True)]
     write_whole(plan.folder / "table.csv", table(made))
-    about = json.dumps(provenance(plan, ordered), indent=1, ensure_ascii=False)
-    write_whole(plan.folder / "provenance.json", about + "\n")
+    about = provenance(plan, ordered)
+    if held:
+        labels = {cell.label for cell in plan.cells if cell.key in spared}
+        about = committed.provenance(about, held.provenance, labels)
+        if not waiting and _is_published(plan, held, table(made)):
+            about = dict(held.provenance)  # when and where it was made is known better there
+    said = json.dumps(about, indent=1, ensure_ascii=False)
+    write_whole(plan.folder / "provenance.json", said + "\n")
     print(f"study {plan.name}: {plan.folder / 'table.csv'}", flush=True)
     return sum(record["status"] != "finished" for record in ordered)
 
@@ -475,15 +486,33 @@ def _versions() -> dict[str, str]:
     }
 
 
+def _held(plan: Plan) -> tables.Study | None:
+    """Its committed study, if it holds today and has today's versions."""
+    study = committed.holding(plan)
+    if study and (why := differences(_versions(), study.provenance["versions"])):
+        print(f"study {plan.name}: committed rows do not count here: {why}", flush=True)
+        return None
+    return study
+
+
+def _is_published(plan: Plan, study: tables.Study, content: str) -> bool:
+    """Whether this table is the committed one, to the last byte, and of the same plan."""
+    own = {"arms": plan.arms, "grid": plan.grid, "given": plan.given, "profile": plan.profile}
+    own = json.loads(json.dumps(own))
+    there = {name: study.provenance.get(name) for name in own}
+    path = tables.PUBLISHED / f"{plan.name}.csv"
+    return there == own and path.read_bytes() == content.encode()
+
+
 def _estimate(plan: Plan, waiting: int, workers: int) -> str:
-    """How long so many cells will take."""
+    """A line that says how long so many cells will take; "" where nothing is known of it."""
     seconds = committed.seconds_per_cell(plan)
     if seconds is None:
-        return f"{waiting} to run, of which nothing is known yet"
+        return ""
     minutes = seconds * math.ceil(waiting / workers) / 60
     return (
         f"{waiting} to run, {workers} at a time: about {minutes:.0f} min, if this machine is as "
-        "fast as that of the committed figures"
+        "fast as that of the committed figures\n"
     )
 
 
