@@ -53,7 +53,7 @@ def study(rows, notebook="09_measured_run"):
 
 @pytest.fixture
 def toy(monkeypatch):
-    """Two studies, as `tables.read` gives them."""
+    """Two studies by their names."""
     seeds = [{"seed": i, "status": "finished", "bound": 90.0 + i} for i in range(5)]
     arms = [
         {"arm": "a", "seed": 1, "status": "finished", "bound": 95.0, "bound_spread": 0.6},
@@ -62,8 +62,8 @@ def toy(monkeypatch):
     for row in arms:
         row["likelihood_images"] = 5_000
     monkeypatch.setattr(board, "SINGLE", ("seeds", "bound"))
-    monkeypatch.setattr(tables, "read", {"seeds": study(seeds), "arms": study(arms)}.__getitem__)
     monkeypatch.setattr(board, "command", lambda *_: "")
+    return {"seeds": study(seeds), "arms": study(arms)}
 
 
 ENTRY = {"value": 94.0, "ours": {"name": "x", "study": "arms", "metric": "bound"}}
@@ -71,7 +71,7 @@ ENTRY = {"value": 94.0, "ours": {"name": "x", "study": "arms", "metric": "bound"
 
 def test_a_single_training_borrows_its_spread_and_adds_that_of_the_images(toy):
     entry = {**ENTRY, "ours": {**ENTRY["ours"], "where": {"arm": "a"}}}
-    row = board.row(entry, 0.95)
+    row = board.row(entry, toy, 0.95)
     images = 0.6 * math.sqrt(1 - 5_000 / 10_000)
     sd = math.sqrt(2.5)  # of 0, 1, 2, 3, 4
     assert row.ours == (95.0, pytest.approx(math.hypot(T95_4 * sd, Z95 * images)))
@@ -81,7 +81,7 @@ def test_a_single_training_borrows_its_spread_and_adds_that_of_the_images(toy):
 
 def test_five_trainings_have_a_spread_of_their_own(toy):
     entry = {**ENTRY, "ours": {**ENTRY["ours"], "study": "seeds"}}
-    assert board.row(entry, 0.95).ours == (92.0, pytest.approx(T95_4 * math.sqrt(2.5 / 5)))
+    assert board.row(entry, toy, 0.95).ours == (92.0, pytest.approx(T95_4 * math.sqrt(2.5 / 5)))
 
 
 def test_the_command_names_what_is_not_the_default_and_can_be_run():
@@ -134,7 +134,7 @@ def test_every_row_of_the_board_is_one_that_a_study_has():
 
 
 def test_a_row_holds_what_the_table_says():
-    row = board.row(board.entries()["ptexamples_test7"], 0.95)
+    row = board.rows()["ptexamples_test7"]
     table = tables.read_rows(tables.PUBLISHED / "board_losses.csv")
     losses = [float(it["test_loss_last"]) for it in table if "7 epochs" in it["arm"]]
     assert len(losses) == row.runs >= 3

@@ -73,15 +73,18 @@ def rows(confidence: float = 0.95, *, path: Path = PUBLISHED) -> dict[str, Row]:
     Raises:
         StudyError: an entry names a study, a column or a row that is not there.
     """
-    return {name: row(it, confidence) for name, it in entries(path).items() if "ours" in it}
+    derived = {name: it for name, it in entries(path).items() if "ours" in it}
+    names = {SINGLE[0], *(it["ours"]["study"] for it in derived.values())}
+    studies = {name: tables.read(name) for name in names}
+    return {name: row(it, studies, confidence) for name, it in derived.items()}
 
 
-def row(entry: Mapping[str, Any], confidence: float) -> Row:
-    """One entry of published.toml with its `ours`; see `rows`."""
-    own = dict(entry["ours"])
-    study, metric, where = tables.read(own["study"]), own["metric"], own.get("where", {})
+def row(entry: Mapping[str, Any], studies: Mapping[str, Study], confidence: float) -> Row:
+    """One entry of published.toml with its `ours`, from these studies; see `rows`."""
+    own = entry["ours"]
+    study, metric, where = studies[own["study"]], own["metric"], own.get("where", {})
     values = study.values(metric, where)
-    seeds = values if len(values) > 2 else tables.read(SINGLE[0]).values(SINGLE[1])
+    seeds = values if len(values) > 2 else studies[SINGLE[0]].values(SINGLE[1])
     chance = {
         "confidence": confidence,
         "sd": statistics.stdev(seeds),
