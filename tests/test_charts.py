@@ -38,6 +38,15 @@ def test_every_value_of_a_group_is_a_dot_on_its_line():
     assert [text.get_text() for text in right.texts] == ["failed"]
 
 
+def test_a_logarithmic_axis_of_less_than_a_decade_has_plain_numbers_that_do_not_overlap():
+    figure = charts.dots({"FCD": {"one": [21.0, 160.0]}}, log_x=["FCD"])
+    (axes,) = figure.axes
+    figure.draw_without_rendering()
+    shown = [it for it in axes.get_xticklabels(which="both") if it.get_text()]
+    inside = [it for it in shown if 21 <= float(it.get_text()) <= 160]
+    assert [it.get_text() for it in inside] == ["50", "100"]
+
+
 def test_runs_of_one_kind_share_a_colour_and_one_entry_of_the_legend():
     kinds = {"VAE": ([1, 2], [[9.0, 8.0], [7.0, 6.0]]), "GAN": ([1, 2], [[5.0, 4.0]])}
     figure = charts.curves_by_seed({"epochs": kinds}, y_label="FCD", references={"level": 5.0})
@@ -154,6 +163,13 @@ def test_each_damage_has_a_panel_and_each_measure_a_curve_through_its_changes():
         assert [list(line.get_ydata()) for line in axes.lines[:2]] == list(measures.values())
     (first, _) = figure.axes
     assert [text.get_text() for text in first.get_legend().get_texts()] == ["one", "two"]
+
+
+def test_intervals_are_logarithmic_where_that_is_asked_for_and_else_begin_at_zero():
+    points = {"a": {0: (1000.0, 50.0), 1: (20.0, 5.0)}, "b": {0: (0.5, 0.1), 1: (0.7, 0.1)}}
+    far, near = charts.intervals(points, x_label="beta", log_y=["a"]).axes
+    assert (far.get_yscale(), near.get_yscale()) == ("log", "linear")
+    assert near.get_ylim()[0] == 0
 
 
 def test_a_forest_has_a_line_per_difference_and_marks_those_that_chance_does_not_explain():

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
@@ -107,22 +108,32 @@ def bound(
     return figure
 
 
-def intervals(points: Mapping[str, Mapping[float, tuple[float, float]]], *, x_label: str) -> Figure:
+def intervals(
+    points: Mapping[str, Mapping[float, tuple[float, float]]],
+    *,
+    x_label: str,
+    log_y: Collection[str] = (),
+) -> Figure:
     """A number with its interval at each of a few settings, in panels (03).
 
     Args:
         points: title of the panel, with a scale of its own, to setting to mean and half-width. The
             settings stand at equal distances.
         x_label: what is set.
+        log_y: titles of the panels whose scale is logarithmic; that of the others begins at 0.
     """
     size = (3.4 * max(len(points), 1.4), 3.0)
     figure, grid = panels(points, size=size, x_label=x_label)
-    for axes, by_setting in zip(grid, points.values(), strict=True):
+    for axes, (title, by_setting) in zip(grid, points.items(), strict=True):
         means, halves = zip(*by_setting.values(), strict=True)
         at = range(len(by_setting))
         axes.errorbar(at, means, halves, fmt="o", color=BLUE, markersize=5, capsize=4)
         axes.set_xticks(at, [f"{setting:g}" for setting in by_setting])
-        axes.set_ylim(bottom=0)
+        if title in log_y:
+            axes.set_yscale("log")
+            _label_logarithm(axes.yaxis)
+        else:
+            axes.set_ylim(bottom=0)
         axes.margins(x=0.1)
     return figure
 
@@ -195,6 +206,7 @@ def dots(
             axes.plot(by_group[group], height, "o", color=BLUE, alpha=0.7, markersize=5)
         if x_label in log_x:
             axes.set_xscale("log")
+            _label_logarithm(axes.xaxis)
         if references and x_label in references:
             level(axes, *references[x_label], at="top")
         axes.set_yticks(range(len(groups)), groups if i == 0 else [""] * len(groups))
@@ -229,6 +241,8 @@ def curves_by_seed(
         for name, place in (references or {}).items():
             level(axes, name, place, at="left")
         axes.set(xscale="log", yscale="log", xlabel=x_label)
+        _label_logarithm(axes.xaxis)
+        _label_logarithm(axes.yaxis)
     legend(grid[0])
     return figure
 
@@ -390,9 +404,7 @@ def scaling(
     most = max(max(highs) for _, _, _, highs in series.values())
     first = grid[0, 0]
     first.set_yscale("log")
-    first.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    first.yaxis.set_major_formatter("{x:g}")
-    first.yaxis.set_minor_formatter(NullFormatter())
+    _label_logarithm(first.yaxis)
     first.set_ylim(min(least / 1.5, most / 12), most * 1.5)
     return figure
 
@@ -422,3 +434,10 @@ def battery(changes: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     figure.supxlabel("step of the damage", fontsize=11)
     figure.supylabel("change, in differences between VAE and GAN", fontsize=11)
     return figure
+
+
+def _label_logarithm(axis: Axis) -> None:
+    """Numbers in place of powers of ten, at 1, 2 and 5, which a range of one decade needs."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
