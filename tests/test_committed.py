@@ -3,10 +3,13 @@
 import csv
 import io
 import json
+from argparse import Namespace
 
 import pytest
 
+from vae_helpers import __main__
 from vae_helpers.course import notebooks
+from vae_helpers.parameters import ParameterError
 from vae_helpers.studies import committed, planning, running, tables
 
 
@@ -70,6 +73,23 @@ def test_nothing_of_a_study_that_holds_runs_in_a_fresh_clone(ran, tmp_path):
     assert execute(planned(tmp_path / "b", [1, 2])) == before
     assert ran == []
     assert json.loads((tables.PUBLISHED / "toy.json").read_text(encoding="utf-8")) == about
+
+
+def test_files_of_a_data_set_are_asked_for_by_cells_that_would_run_and_by_no_others(ran, tmp_path):
+    def command():
+        plans = [plan("c", "first"), plan("d", "other", dataset="KMNIST")]
+        return __main__._run_studies(plans, Namespace(scheduler=None, workers=2))
+
+    def plan(folder, name, **given):
+        return planning.plan("04", {"seed": [1]}, given, name=name, folder=tmp_path / folder)
+
+    with pytest.raises(ParameterError, match="KMNIST"):
+        command()
+    assert ran == []  # of the first study neither
+    execute(plan("a", "other", dataset="KMNIST"))
+    ran.clear()
+    assert command() == 0
+    assert ran == [plan("c", "first").cells[0].label]
 
 
 def test_a_study_that_holds_keeps_what_is_known_of_it_to_the_last_byte(ran, tmp_path, monkeypatch):

@@ -100,12 +100,13 @@ def _studies(options: Namespace) -> int:
 
 
 def _run_studies(plans: Iterable[Plan], options: Namespace, *, publish: bool = False) -> int:
-    """1 if cells failed."""
-    failed = 0
+    """1 if cells failed; what the cells that are left need is looked for before any is executed."""
+    plans, failed = list(plans), 0
+    if options.scheduler is None:  # a worker elsewhere may have a GPU
+        left = [cell.execution for plan in plans for cell in running.waiting(plan)]
+        execution.check_devices(left)
+        execution.check_datasets(left)
     for plan in plans:
-        if options.scheduler is None:  # a worker elsewhere may have a GPU
-            execution.check_devices(cell.execution for cell in plan.cells)
-            execution.check_datasets(cell.execution for cell in plan.cells)
         failed += running.run(plan, scheduler=options.scheduler, workers=options.workers)
         if publish:
             running.publish(plan)

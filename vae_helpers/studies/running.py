@@ -104,18 +104,18 @@ def run(plan: Plan, *, scheduler: str | None = None, workers: int | None = None)
     held, stored = _held(plan), _finished(plan)
     spared = committed.records(plan, held) if held else {}
     records = spared | stored
-    waiting = [cell for cell in plan.cells if cell.key not in records]
+    left = [cell for cell in plan.cells if cell.key not in records]
     there = f"{len(records)} finished before"
     if only := len(spared.keys() - stored.keys()):
         there += f" ({only} of them in the committed table)"
     print(f"study {plan.name}: {len(plan.cells)} cells, {there}", flush=True)
-    if waiting:
+    if left:
         workers = min(workers or _cores(), len(plan.cells))
-        print(_estimate(plan, len(waiting), 1 if scheduler else workers), end="", flush=True)
+        print(_estimate(plan, len(left), 1 if scheduler else workers), end="", flush=True)
         threads = 1 if scheduler else threads_each(workers, cores=_cores())
         with _client(scheduler, workers) as client:
             able = _Workers(client, plan)
-            for cell, record in _run_cells(able, waiting, threads=threads):
+            for cell, record in _run_cells(able, left, threads=threads):
                 write_whole(_path(plan, cell), sealed(record))
                 records[cell.key] = record
                 _report(cell, record, f"{len(records)}/{len(plan.cells)}")
@@ -126,12 +126,19 @@ def run(plan: Plan, *, scheduler: str | None = None, workers: int | None = None)
     if held:
         labels = {cell.label for cell in plan.cells if cell.key in spared}
         about = committed.provenance(about, held.provenance, labels)
-        if not waiting and _is_published(plan, held, table(made)):
+        if not left and _is_published(plan, held, table(made)):
             about = dict(held.provenance)  # when and where it was made is known better there
     said = json.dumps(about, indent=1, ensure_ascii=False)
     write_whole(plan.folder / "provenance.json", said + "\n")
     print(f"study {plan.name}: {plan.folder / 'table.csv'}", flush=True)
     return sum(record["status"] != "finished" for record in ordered)
+
+
+def waiting(plan: Plan) -> list[Cell]:
+    """The cells that `run` would execute: neither finished nor in a committed table that holds."""
+    held = _held(plan, say=False)
+    known = _finished(plan).keys() | (committed.records(plan, held) if held else {}).keys()
+    return [cell for cell in plan.cells if cell.key not in known]
 
 
 def publish(plan: Plan) -> None:
@@ -486,11 +493,12 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _held(plan: Plan) -> tables.Study | None:
-    """Its committed study, if it holds today and has today's versions."""
+def _held(plan: Plan, *, say: bool = True) -> tables.Study | None:
+    """Its committed study, if it holds today and has today's versions; else why not is said."""
     study = committed.holding(plan)
     if study and (why := differences(_versions(), study.provenance["versions"])):
-        print(f"study {plan.name}: committed rows do not count here: {why}", flush=True)
+        if say:
+            print(f"study {plan.name}: committed rows do not count here: {why}", flush=True)
         return None
     return study
 
