@@ -24,13 +24,13 @@ def published(tmp_path, monkeypatch):
 
 @pytest.fixture
 def stale(published):
-    """A study of 15 cells whose code is said to be another one than today's."""
-    path = published / "comparison_tuned.json"
+    """A study of ten cells whose code is said to be another one than today's."""
+    path = published / "comparison_gan.json"
     found = json.loads(path.read_text(encoding="utf-8"))
     found.pop("rechecked", None)
     path.write_text(json.dumps(found | {"digest": "an earlier one"}), encoding="utf-8")
-    (plan,) = planning.committed(["comparison_tuned"])
-    assert tables.read("comparison_tuned").stale
+    (plan,) = planning.committed(["comparison_gan"])
+    assert tables.read("comparison_gan").stale
     return plan
 
 
@@ -57,7 +57,7 @@ def test_the_cells_to_repeat_are_drawn_by_the_code_and_not_chosen(stale):
     assert len(set(places)) == 3
     others = {tuple(recheck.draw(_with_code(stale, f"{i}"), 3)) for i in range(20)}
     assert len(others) > 10
-    assert recheck.draw(stale, 99) == list(range(15))
+    assert recheck.draw(stale, 99) == list(range(10))
 
 
 def _with_code(plan, code):
@@ -66,7 +66,7 @@ def _with_code(plan, code):
 
 def test_a_study_that_was_rechecked_is_not_stale_and_says_how_much_was_repeated(stale):
     recheck.note(stale, [3, 7])
-    study = tables.read("comparison_tuned")
+    study = tables.read("comparison_gan")
     assert not study.stale
     assert study.label().endswith("2 of them repeated since, with the same numbers")
     assert study.provenance["digest"] == "an earlier one"
@@ -75,7 +75,7 @@ def test_a_study_that_was_rechecked_is_not_stale_and_says_how_much_was_repeated(
 
 def test_a_recheck_of_other_code_does_not_count(stale):
     recheck.note(_with_code(stale, "of yesterday"), [0])
-    assert tables.read("comparison_tuned").stale
+    assert tables.read("comparison_gan").stale
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def answer(stale, monkeypatch):
             assert {"vae_helpers", "notebooks", "report"} <= names
             assert "runs" not in names
             *_, name, place, threads = command
-            assert (name, threads) == ("comparison_tuned", "1")
+            assert (name, threads) == ("comparison_gan", "1")
             row = tables.read_rows(tables.PUBLISHED / f"{name}.csv")[int(place)]
             said = f"noise\n{json.dumps(row | change)}\n"
             return subprocess.CompletedProcess(command, status, said, "Traceback\nMemoryError: no")
@@ -109,31 +109,31 @@ def answer(stale, monkeypatch):
 )
 def test_a_study_holds_only_if_the_repeated_row_is_the_committed_one(answer, change, said, capsys):
     answer(change)
-    assert recheck.recheck(["comparison_tuned"]) == int(change != {})
-    assert tables.read("comparison_tuned").stale == (change != {})
+    assert recheck.recheck(["comparison_gan"]) == int(change != {})
+    assert tables.read("comparison_gan").stale == (change != {})
     assert said in capsys.readouterr().out
 
 
 def test_a_repetition_that_fails_leaves_the_study_stale(answer, capsys):
     answer({}, status=1)
-    assert recheck.recheck(["comparison_tuned"]) == 1
-    assert tables.read("comparison_tuned").stale
+    assert recheck.recheck(["comparison_gan"]) == 1
+    assert tables.read("comparison_gan").stale
     assert "MemoryError: no" in capsys.readouterr().out
 
 
 def test_a_parameter_that_the_notebook_did_not_have_then_is_no_difference(answer, published):
-    path = published / "comparison_tuned.csv"
+    path = published / "comparison_gan.csv"
     rows = [{k: v for k, v in it.items() if k != "slope"} for it in tables.read_rows(path)]
     path.write_text(running.table(rows), encoding="utf-8")
     answer({"slope": "0.2"})
-    assert recheck.recheck(["comparison_tuned"]) == 0
-    assert not tables.read("comparison_tuned").stale
+    assert recheck.recheck(["comparison_gan"]) == 0
+    assert not tables.read("comparison_gan").stale
 
 
 def test_what_is_not_stale_is_not_repeated(stale, monkeypatch, capsys):
     recheck.note(stale, [0])
     monkeypatch.setattr(recheck.subprocess, "run", lambda *_, **__: pytest.fail("it ran"))
-    assert recheck.recheck(["comparison_tuned"]) == 0
+    assert recheck.recheck(["comparison_gan"]) == 0
     assert capsys.readouterr().out.startswith("0 of 1 studies ")
 
 

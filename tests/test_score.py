@@ -57,10 +57,10 @@ def test_a_file_that_is_no_array_is_refused_and_no_code_of_it_is_executed(tmp_pa
 
 
 def test_means_of_our_models_stand_beside_each_measure():
-    row = tables.read("comparison_fixed").rows[0]
+    row = tables.read("comparison_vae").rows[0]
     found = {"fcd": 1.25, "frechet_rounded_classifier": 2.5, "two_sample_rounded": 0.5}
-    head, fcd, *_ = score.beside(found, ["comparison_fixed"])
+    head, fcd, *_ = score.beside(found, ["comparison_vae"])
     assert "yours" in head
     assert row["arm"] in head
-    values = tables.read("comparison_fixed").values("fcd_last", {"arm": row["arm"]})
+    values = tables.read("comparison_vae").values("fcd_last", {"arm": row["arm"]})
     assert fcd.split()[:3] == ["fcd", "1.25", f"{sum(values) / len(values):.4g}"]

@@ -23,7 +23,7 @@ COUNT = 10_000
 """Samples that are compared with as many test images: the distances depend on the number."""
 
 TRIED = ("fcd", "frechet", "neighbours", "two_sample", "digits", "copies")
-STUDIES = ("comparison_fixed", "comparison_tuned", "comparison_plain")
+STUDIES = ("comparison_vae", "comparison_gan", "comparison_wgan", "comparison_plain")
 
 
 def read_samples(path: Path) -> Tensor:
