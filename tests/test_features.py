@@ -27,9 +27,9 @@ def test_means_are_the_images_as_they_are(digits):
 def test_rounded_pixels_are_white_from_one_half_on_and_black_below():
     below = torch.nextafter(torch.tensor(0.5), torch.tensor(0.0)).item()
     images = torch.tensor([[0.0, 0.2, below, 0.5, 0.7, 1.0]])
-    found = rendered(images, "rounded", rng=rng())
-    assert found.tolist() == [[0, 0, 0, 1, 1, 1]]
-    assert found.dtype == images.dtype
+    for found in (rendered(images, "rounded", rng=rng()), of_features.rounded(images)):
+        assert found.tolist() == [[0, 0, 0, 1, 1, 1]]
+        assert found.dtype == images.dtype
 
 
 @pytest.mark.parametrize("gain", [0.3, 3.0, 20.0])

@@ -49,6 +49,11 @@ def rendered(images: Tensor, rendering: str, *, rng: torch.Generator) -> Tensor:
     raise ValueError(f"rendering: expected one of {', '.join(RENDERINGS)}, got {rendering!r}")
 
 
+def rounded(images: Tensor) -> Tensor:
+    """`images` `[N, 784]` in black and white: 1/2 and more is white, as rendered for the FCD."""
+    return rendered(images, "rounded", rng=torch.Generator())  # which draws nothing here
+
+
 class Pixels(nn.Module):
     """The leading principal components of some images, exact and in float64.
 
