@@ -110,23 +110,23 @@ def test_the_digest_does_not_change_with_words_and_pictures(small, file, old, ne
 def test_digests_have_the_form_of_those_in_the_committed_studies():
     committed = (PROJECT / "report" / "results" / "studies").glob("*.json")
     found = [json.loads(path.read_text(encoding="utf-8"))["digest"] for path in committed]
-    for each in (of_notebook("04_training"), *found):
+    for each in (of_notebook("05_training"), *found):
         assert re.fullmatch("[0-9a-f]{16}", each)
 
 
 def test_the_loss_of_the_course_is_in_the_digest_of_notebook_04(package):
-    before = of_notebook("04_training")
+    before = of_notebook("05_training")
     replace(package / "objective.py", "logvar.exp() - 1", "logvar.exp() - 2")
-    assert of_notebook("04_training") != before
+    assert of_notebook("05_training") != before
 
 
 def test_a_new_model_beside_the_courses_leaves_the_digest_of_notebook_04(package):
-    before = of_notebook("04_training")
+    before = of_notebook("05_training")
     with (package / "models.py").open("a", encoding="utf-8") as file:
         file.write("\n\nclass Flow(VAE):\n    steps = hidden_layers\n")
     with (package / "objective.py").open("a", encoding="utf-8") as file:
         file.write("\n\ndef wasserstein(x):\n    return kl(x, x)\n")
-    assert of_notebook("04_training") == before
+    assert of_notebook("05_training") == before
 
 
 def test_no_word_of_the_machinery_is_in_the_digest_of_a_notebook(package):
@@ -489,7 +489,7 @@ def test_a_module_that_is_gone_is_an_error(package):
     with pytest.raises(CodeDigestError, match=expected):
         of_definition("training", "Trainer")
     with pytest.raises(CodeDigestError, match=expected):
-        of_notebook("03_ablation")
+        of_notebook("06_ablation")
 
 
 def test_a_function_that_is_renamed_where_it_is_defined_only_is_an_error(package):

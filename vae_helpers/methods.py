@@ -1,4 +1,4 @@
-"""The methods that a study may train, by the names that notebook 09 and the command line know."""
+"""The methods that a study may train, by the names that notebook 18 and the command line know."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from vae_helpers.store import machine
 from vae_helpers.store.files import read_json
 
 REPORT = PROJECT / "report"
-NOTEBOOK = "04_training"
+NOTEBOOK = "05_training"
 PARAMETERS = {"epochs": 6, "train_images": 10_000}
 LEAST_CELLS = 4
 LOCAL, CLUSTERS = (1, 2, 4, 8), (1, 2, 4, 8, 16, 32, 64, 100)
@@ -134,7 +134,7 @@ def workers_for(seconds: Sequence[float], limit: float) -> int | None:
 
 
 def timed(workers: int, cells: int) -> Timing:
-    """Time a study of so many cells of notebook 04 in the smoke profile.
+    """Time a study of so many cells of notebook 05 in the smoke profile.
 
     It runs in a copy of the project that holds no trained run and is removed afterwards, on as many
     cores as there are workers, if the machine has them: so each has one thread.

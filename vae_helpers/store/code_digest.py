@@ -36,7 +36,7 @@ from vae_helpers import PROJECT, SOURCES
 PACKAGE = PROJECT / "vae_helpers"
 NOTEBOOKS = PROJECT / "notebooks"
 
-MACHINERY = ("course", "store", "studies", "mistakes", "benchmarks", "__main__")
+MACHINERY = ("course", "store", "studies", "mistakes", "benchmarks", "exercises", "__main__")
 """What runs, keeps and checks what the science computes; the science must not import it."""
 
 SHOWS = ("figures", "progress", "parameters", "datasets")
@@ -61,10 +61,11 @@ def of_notebook(notebook: str, words: Iterable[str] = ()) -> str:
     """Digest of the code that a notebook's numbers come from.
 
     That is the syntax trees of its code cells and of the definitions that they reach. Not in it are
-    `results.show(...)` (pictures) and the parameters cell, whose values a key states itself.
+    `results.show(...)` (pictures), the notebook's own name in `begin`, and the parameters cell,
+    whose values a key states itself.
 
     Args:
-        notebook: its name, such as "04_training".
+        notebook: its name, such as "05_training".
         words: texts among the values of its parameters.
 
     Raises:
@@ -263,11 +264,15 @@ def _module(name: str, source: str) -> _Module:
 
 
 class _Wordless(ast.NodeTransformer):
-    """Leaves out docstrings, the messages of errors, and `results.show(...)`."""
+    """Leaves out docstrings, messages of errors, `results.show(...)` and a notebook's own name."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         return None if text or ast.unparse(node).startswith("results.show(") else node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        named = isinstance(node.func, ast.Name) and node.func.id == "begin"
+        return _like(node, args=node.args[1:]) if named else self.generic_visit(node)
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
         return ast.Raise(node.exc.func if isinstance(node.exc, ast.Call) else node.exc)

@@ -58,7 +58,7 @@ def read_samples(path: Path) -> Tensor:
 def score(samples: Tensor) -> Numbers:
     """What the measures of the course say of samples `[10000, 784]` of MNIST's digits."""
     digits = load("MNIST")
-    order = torch.randperm(COUNT, generator=new_rng(0, "real images"))  # as in notebook 09
+    order = torch.randperm(COUNT, generator=new_rng(0, "real images"))  # as in notebook 18
     real = digits.test_images[order]
     networks = extractors("MNIST", digits.train_images)
     real_features = {
