@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from matplotlib.patches import FancyArrowPatch
 
 from vae_helpers.course import charts
 
@@ -188,3 +189,50 @@ def test_a_forest_has_a_line_per_difference_and_marks_those_that_chance_does_not
         for (low, high), (mean, half) in zip(ends, by_name.values(), strict=True):
             assert (low, high) == pytest.approx((mean - half, mean + half))
     assert second.get_xlabel() == "nats"
+
+
+def test_the_graph_of_the_model_has_its_four_nodes_and_dashes_only_the_encoder():
+    (axes,) = charts.graphical_model().axes
+    shown = {text.get_text() for text in axes.texts}
+    assert {"$z$", "$x$", r"$\theta$", r"$\phi$"} <= shown
+    styles = [it.get_linestyle() for it in axes.patches if isinstance(it, FancyArrowPatch)]
+    assert styles == ["-", "-", "--", "--"]
+
+
+def test_the_gaps_of_a_training_are_drawn_whole_and_enlarged():
+    figure = charts.training_gaps(
+        [0, 10, 20], [4.0, 3.2, 3.1], [3.9, 3.1, 3.05], floor=3.0, constant=3.5, zoom=(2.9, 3.2)
+    )
+    left, right = figure.axes
+    for axes in (left, right):
+        assert [line.get_ydata().tolist() for line in axes.lines[:2]] == [
+            [4.0, 3.2, 3.1],
+            [3.9, 3.1, 3.05],
+        ]
+    assert right.get_ylim() == (2.9, 3.2)
+    assert left.get_ylim()[0] < 3.0
+    assert left.get_ylim()[1] > 4.0
+
+
+def test_a_pixel_s_number_stands_at_its_highest_point():
+    figure = charts.pixels_on({"world": ([0.0, 1.0, 2.0], [[0.1, 0.9, 0.2]])}, x_label="z")
+    (axes,) = figure.axes
+    assert [(text.get_text(), text.xy) for text in axes.texts] == [("1", (1.0, 0.9))]
+
+
+def test_densities_share_their_axes_and_leave_unused_panels_empty():
+    named = {"p": ([0.0, 1.0], [1.0, 2.0]), "q": ([0.0, 1.0], [3.0, 1.0])}
+    figure = charts.densities({"a": named, "b": named, "c": named}, x_label="z", columns=2)
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b", "c", ""]
+    assert len({axes.get_ylim() for axes in figure.axes[:3]}) == 1
+    assert not figure.axes[3].axison
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["p", "q"]
+
+
+def test_the_parts_of_a_stacked_bar_begin_where_the_one_before_ends():
+    figure = charts.stacked_bars({"a": {"one": 0.1, "two": 0.3}}, x_label="nats")
+    (axes,) = figure.axes
+    ends = [number for bar in axes.patches for number in (bar.get_x(), bar.get_width())]
+    assert ends == pytest.approx([0.0, 0.1, 0.1, 0.3])
+    assert [text.get_text() for text in axes.texts] == ["0.400"]

@@ -87,3 +87,57 @@ def test_points_have_the_colour_of_their_label_and_may_have_a_circle_around_the_
     assert axes.collections[0].get_array().tolist() == [3, 7]
     (circle,) = axes.lines
     assert torch.tensor(circle.get_xydata()).norm(dim=1).tolist() == pytest.approx([2.0] * 200)
+
+
+@pytest.mark.parametrize(
+    ("ends", "log", "expected"),
+    [
+        ((1, 30), False, [1, 5, 10, 15, 20, 25, 30]),
+        ((1, 30), True, [1, 2, 5, 10, 20, 30]),
+        ((1, 10), False, [1, 2, 4, 6, 8, 10]),
+        ((1, 3), False, [1, 2, 3]),
+        ((20, 2_000), False, [20, 500, 1_000, 1_500, 2_000]),
+        ((30, 10_000), True, [30, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000]),
+    ],
+)
+def test_a_range_of_whole_numbers_has_ticks_at_both_ends(ends, log, expected):
+    assert figures.whole_ticks(*ends, log=log) == expected
+
+
+def test_curves_over_epochs_have_a_tick_at_the_first_and_at_the_last():
+    epochs = list(range(1, 31))
+    for log in (False, True):
+        curves = {"": {"loss": (epochs, epochs)}}
+        figure = figures.lines(curves, x_label="epoch", y_label="nats", log_x=log)
+        ticks = figure.axes[0].get_xticks()
+        assert {1, 30} <= set(ticks)
+
+
+def test_each_label_stands_at_the_median_of_its_points_and_has_a_colour_of_its_own():
+    labels = torch.arange(10).repeat(3)
+    places = torch.stack([labels.double(), 2.0 * labels.double()], dim=1)
+    places[labels == 4] += torch.tensor([[0.0, 0.0], [1.0, 1.0], [50.0, 60.0]])
+    figure = figures.scatter({"": (places, labels)}, x_label="x", y_label="y")
+    shown = {it.get_text(): it.get_position() for it in figure.axes[0].texts}
+    assert set(shown) == set("0123456789")
+    assert shown["7"] == (7.0, 14.0)
+    assert shown["4"] == (5.0, 9.0)
+    assert len(set(figures.TEN_COLOURS)) == 10
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"), [((20, 300), ["20", "50", "100", "200"]), ((0.002, 90), ["0.01", "1"])]
+)
+def test_a_logarithmic_axis_has_plain_numbers_and_not_too_many(ends, expected):
+    curves = {"": {"loss": ((1, 2), ends)}}
+    figure = figures.lines(curves, x_label="epoch", y_label="nats", log_y=True)
+    figure.draw_without_rendering()
+    low, high = figure.axes[0].get_ylim()
+    axis = figure.axes[0].yaxis
+    shown = [
+        label.get_text()
+        for place, label in zip(axis.get_majorticklocs(), axis.get_ticklabels(), strict=True)
+        if low <= place <= high
+    ]
+    assert set(expected) <= set(shown)
+    assert len(shown) <= 7

@@ -11,8 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from torch import Tensor
 
 from vae_helpers.data import SIDE
@@ -20,6 +23,12 @@ from vae_helpers.data import SIDE
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#777777"
 COLOURS = (BLUE, ORANGE, GREEN, "#cc79a7", "#e69f00", "#56b4e9", GREY)
 """Okabe and Ito's palette: told apart by colour-blind readers too."""
+
+TEN_COLOURS = (
+    "#332288", "#88ccee", "#44aa99", "#117733", "#999933",
+    "#ddcc77", "#cc6677", "#882255", "#aa4499", "#777777",
+)  # fmt: skip
+"""Tol's muted palette, for ten classes: told apart by colour-blind readers as far as ten can be."""
 
 STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)), (0, (3, 1, 1, 1)))
 
@@ -81,7 +90,7 @@ def lines(
     Args:
         curves: title of the panel to its curves. Values that are not finite leave a gap.
         x_label, y_label: with units; the y label stands at the first panel.
-        log_x: logarithmic x axis; otherwise its ticks are whole numbers where that is possible.
+        log_x: logarithmic x axis. Whole numbers, such as epochs, have ticks at both ends.
         log_y: logarithmic y axis.
         mark: a dot at every point.
         references: name to height of thin grey horizontal lines in every panel.
@@ -102,10 +111,15 @@ def lines(
             level(axes, name, place, at="right")
         if log_x:
             axes.set_xscale("log")
-        else:
+            label_logarithm(axes.xaxis)
+        numbers = {float(number) for x, _ in named.values() for number in x}
+        if len(numbers) > 2 and all(number.is_integer() for number in numbers) and min(numbers) > 0:
+            axes.set_xticks(whole_ticks(int(min(numbers)), int(max(numbers)), log=log_x))
+        elif not log_x:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if log_y:
             axes.set_yscale("log")
+            label_logarithm(axes.yaxis)
         legend(axes)
     return figure
 
@@ -149,6 +163,8 @@ def scatter(
 ) -> Figure:
     """Points in a plane, coloured by their label, in panels with scales of their own.
 
+    Each label also stands at the median of its points, so that nobody has to match ten colours.
+
     Args:
         points: title of the panel to points `[N, 2]` and labels `[N]` in 0..9.
         x_label, y_label: with units.
@@ -156,13 +172,20 @@ def scatter(
         label_name: what the colours stand for.
     """
     size = (4.2 * len(points) + 0.6, 4.2)
+    colours = ListedColormap(TEN_COLOURS)
     figure, grid = panels(points, size=size, x_label=x_label, y_label=y_label)
     for axes, (places, labels) in zip(grid, points.values(), strict=True):
         drawn = axes.scatter(
             places[:, 0].cpu(), places[:, 1].cpu(), c=labels.cpu(), s=3, alpha=0.6,
-            cmap="tab10", vmin=-0.5, vmax=9.5,
+            cmap=colours, vmin=-0.5, vmax=9.5,
             rasterized=True,  # thousands of points would make a vector graphic heavy
         )  # fmt: skip
+        for label in labels.unique().tolist():
+            x, y = places[labels == label].median(dim=0).values.tolist()
+            axes.annotate(
+                f"{label}", (x, y), ha="center", va="center", fontsize=12, fontweight="bold",
+                path_effects=[withStroke(linewidth=3, foreground="white")],
+            )  # fmt: skip
         if radius is not None:
             angle = torch.linspace(0, 2 * math.pi, 200)
             axes.plot(radius * angle.cos(), radius * angle.sin(), color="black", linewidth=1.5)
@@ -263,3 +286,29 @@ def level(axes: Axes, name: str, place: float, *, at: str) -> None:
         va="top" if at == "right" else "bottom", fontsize=8, color=GREY,
         xycoords=across, textcoords="offset points",
     )  # fmt: skip
+
+
+def label_logarithm(axis: Axis) -> None:
+    """Numbers in place of powers of ten; over less than three decades also at 2 and 5."""
+    low, high = sorted(axis.get_view_interval())
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1_000 * low else (1,)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def whole_ticks(first: int, last: int, *, log: bool = False) -> list[int]:
+    """Ticks at both ends of a range of whole numbers, and at round ones well between them.
+
+    Args:
+        first: the lower end, at least 1.
+        last: the upper end.
+        log: whether the axis is logarithmic.
+    """
+    round_ones = [m * 10**k for k in range(len(str(last))) for m in (1, 2, 5)]
+    if log:
+        between = [it for it in round_ones if 1.4 * first < it < last / 1.4]
+    else:
+        step = next((it for it in round_ones if (last - first) / it <= 6), last)
+        near = 0.4 * step
+        between = [it for it in range(0, last, step) if first + near < it < last - near]
+    return sorted({first, *between, last})

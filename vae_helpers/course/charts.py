@@ -6,9 +6,9 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
+from matplotlib.ticker import MaxNLocator
 
 from vae_helpers.figures import (
     BLUE,
@@ -17,6 +17,8 @@ from vae_helpers.figures import (
     GREY,
     ORANGE,
     STYLES,
+    Curves,
+    label_logarithm,
     legend,
     level,
     panels,
@@ -27,7 +29,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 
 def network(widths: Sequence[int], latent_dim: int) -> Figure:
-    """A variational autoencoder's layers as bars, its linear maps as shaded trapezoids (02).
+    """A variational autoencoder's layers as bars, its linear maps as shaded trapezoids (04).
 
     Args:
         widths: of the input and the encoder's hidden layers; the decoder mirrors them.
@@ -108,13 +110,198 @@ def bound(
     return figure
 
 
+def graphical_model() -> Figure:
+    """The model as a graph: a plate over the images, theta, phi, and q as a dashed arrow (03)."""
+    figure, (axes,) = panels([""], size=(5.4, 2.9))
+    places = {"z": (0.0, 1.05), "x": (0.0, -0.55), "theta": (2.3, 0.25), "phi": (-2.3, 0.25)}
+    radius = {"z": 0.36, "x": 0.36, "theta": 0.05, "phi": 0.05}
+    faces = {"z": "white", "x": "#d9d9d9", "theta": "black", "phi": "black"}
+    for name, place in places.items():
+        axes.add_patch(Circle(place, radius[name], facecolor=faces[name], edgecolor="black"))
+    for name, text, shift in (
+        ("z", "$z$", (0.0, 0.0)),
+        ("x", "$x$", (0.0, 0.0)),
+        ("theta", r"$\theta$", (0.25, 0.0)),
+        ("phi", r"$\phi$", (-0.25, 0.0)),
+    ):
+        at = (places[name][0] + shift[0], places[name][1] + shift[1])
+        axes.text(*at, text, ha="center", va="center", fontsize=15)
+
+    def arrow(start: tuple[float, float], end: tuple[float, float], q: bool, bend: float) -> None:
+        axes.add_patch(
+            FancyArrowPatch(
+                start, end, arrowstyle="-|>", mutation_scale=13, linewidth=1.5, shrinkA=2,
+                shrinkB=2, color=ORANGE if q else BLUE, linestyle="--" if q else "-",
+                connectionstyle=f"arc3,rad={bend}",
+            )
+        )  # fmt: skip
+
+    arrow((0.1, 0.71), (0.1, -0.21), False, 0.0)
+    arrow(places["theta"], (0.36, -0.45), False, 0.0)
+    arrow((-0.14, -0.22), (-0.14, 0.72), True, -0.3)
+    arrow(places["phi"], (-0.36, 0.97), True, 0.0)
+    box = FancyBboxPatch(
+        (-1.0, -1.05), 2.0, 2.6, boxstyle="round,pad=0,rounding_size=0.12", facecolor="none",
+        edgecolor=GREY,
+    )  # fmt: skip
+    axes.add_patch(box)
+    axes.text(0.95, -1.0, "images", ha="right", va="bottom", fontsize=9, color=GREY)
+    for at, text, colour in (
+        ((1.15, 1.05), "prior $p(z)$ = N(0, I)", "black"),
+        ((1.15, -0.75), r"decoder $p_\theta(x|z)$", BLUE),
+        ((-1.15, 1.05), r"encoder $q_\phi(z|x)$", ORANGE),
+    ):
+        away = "left" if at[0] > 0 else "right"
+        axes.text(*at, text, ha=away, va="center", fontsize=11, color=colour)
+    axes.set(xlim=(-3.2, 3.2), ylim=(-1.15, 1.65), aspect="equal")
+    axes.set_axis_off()
+    return figure
+
+
+def training_gaps(
+    steps: Sequence[float],
+    loss: Sequence[float],
+    marginal: Sequence[float],
+    *,
+    floor: float,
+    constant: float,
+    zoom: tuple[float, float],
+) -> Figure:
+    """Minus ELBO over minus log p(x) over the entropy of the data, whole and enlarged (03).
+
+    Args:
+        steps: of training.
+        loss, marginal: minus ELBO and minus log p(x) at these steps, nats per image.
+        floor: entropy of the data; no model is below.
+        constant: the loss of the best constant decoder.
+        zoom: ends of the y axis in the second panel.
+    """
+    titles = ("from the first step", "the last tenth of a nat")
+    labels = {"x_label": "training step", "y_label": "nats per image"}
+    figure, grid = panels(titles, size=(9.2, 3.6), **labels)
+    base = [floor] * len(steps)
+    for axes in grid:
+        axes.fill_between(steps, marginal, loss, color=BLUE, alpha=0.25, linewidth=0)
+        axes.fill_between(steps, base, marginal, color=ORANGE, alpha=0.25, linewidth=0)
+        axes.plot(steps, loss, color=BLUE, linewidth=1.8, label="minus ELBO (the loss)")
+        axes.plot(
+            steps, marginal, color=ORANGE, linestyle="--", linewidth=1.8,
+            label=r"minus mean log $p_\theta(x)$",
+        )  # fmt: skip
+        axes.axhline(floor, color="black", linewidth=1.0)
+        axes.set_xlim(steps[0], steps[-1])
+    left, right = grid
+    level(left, "best constant", constant, at="right")
+    left.set_ylim(floor - 0.12, loss[0] + 0.05)
+    legend(left)
+    right.set_ylim(*zoom)
+    at = int(len(steps) * 0.8)
+    height = zoom[1] - zoom[0]
+    right.annotate(
+        "mean KL(q || posterior)", (steps[at], (marginal[at] + loss[at]) / 2),
+        (steps[at], zoom[0] + 0.66 * height), ha="center", fontsize=9, color=BLUE,
+        arrowprops={"arrowstyle": "-", "color": BLUE, "linewidth": 0.8},
+    )  # fmt: skip
+    right.text(
+        0.03 * steps[-1], floor + 0.06 * height, "KL(data || model)", fontsize=9, color=ORANGE
+    )
+    right.annotate(
+        "entropy of the data", (steps[0], floor), (4, -3), va="top", fontsize=9,
+        textcoords="offset points",
+    )  # fmt: skip
+    return figure
+
+
+def pixels_on(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[Sequence[float]]]], *, x_label: str
+) -> Figure:
+    """The probability of each pixel to be on, its number at its highest point, in panels (03).
+
+    Args:
+        curves: title of the panel to x values and the probabilities of each pixel at them.
+        x_label: of every panel.
+    """
+    size = (4.6 * len(curves), 3.0)
+    labels = {"x_label": x_label, "y_label": "probability that the pixel is on"}
+    figure, grid = panels(curves, size=size, **labels)
+    for axes, (x, by_pixel) in zip(grid, curves.values(), strict=True):
+        for j, y in enumerate(by_pixel):
+            colour = COLOURS[j % len(COLOURS)]
+            axes.plot(x, y, color=colour, linestyle=STYLES[j % len(STYLES)], linewidth=1.8)
+            top = max(range(len(y)), key=y.__getitem__)
+            axes.annotate(
+                f"{j + 1}", (x[top], y[top]), (0, 3), ha="center", fontsize=10, color=colour,
+                textcoords="offset points",
+            )  # fmt: skip
+        axes.set_ylim(-0.03, 1.1)
+    return figure
+
+
+def densities(curves: Mapping[str, Curves], *, x_label: str, columns: int = 4) -> Figure:
+    """Densities in a grid of small panels with the same axes, the first shaded (03).
+
+    Args:
+        curves: title of the panel to its named curves; the names are the same in every panel.
+        x_label: with units.
+        columns: panels side by side.
+    """
+    rows = -(-len(curves) // columns)
+    size = (2.35 * columns, 1.75 * rows + 0.5)
+    figure = Figure(figsize=size, dpi=150, layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for axes in grid.flat[len(curves) :]:
+        axes.set_axis_off()
+    for axes, (title, named) in zip(grid.flat, curves.items(), strict=False):
+        for i, (name, (x, y)) in enumerate(named.items()):
+            axes.plot(x, y, color=COLOURS[i], linestyle=STYLES[i], linewidth=1.6, label=name)
+            if i == 0:
+                axes.fill_between(x, 0, y, color=COLOURS[i], alpha=0.18, linewidth=0)
+        axes.set_title(title, fontsize=10)
+        plain(axes)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("density")
+    for axes in grid[-1]:
+        axes.set_xlabel(x_label)
+    grid[0, 0].set_ylim(bottom=0)
+    handles, names = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False)
+    return figure
+
+
+def stacked_bars(parts: Mapping[str, Mapping[str, float]], *, x_label: str) -> Figure:
+    """Bars that lie, each made of parts that add up, with their sum at the end (03).
+
+    Args:
+        parts: name of the bar to name of the part to its length; the same parts in every bar.
+        x_label: with units.
+    """
+    figure, (axes,) = panels([""], size=(7.4, 0.42 * len(parts) + 1.1), x_label=x_label)
+    left = [0.0] * len(parts)
+    for i, part in enumerate(next(iter(parts.values()))):
+        lengths = [bar[part] for bar in parts.values()]
+        axes.barh(
+            range(len(parts)), lengths, 0.62, left=left, color=COLOURS[i], label=part,
+            hatch=("", "///")[i % 2], edgecolor="white", linewidth=0,
+        )  # fmt: skip
+        left = [start + length for start, length in zip(left, lengths, strict=True)]
+    for line, end in enumerate(left):
+        axes.annotate(
+            f"{end:.3f}", (end, line), (4, 0), va="center", fontsize=9, textcoords="offset points"
+        )
+    axes.set_yticks(range(len(parts)), list(parts))
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    legend(axes)
+    return figure
+
+
 def intervals(
     points: Mapping[str, Mapping[float, tuple[float, float]]],
     *,
     x_label: str,
     log_y: Collection[str] = (),
 ) -> Figure:
-    """A number with its interval at each of a few settings, in panels (03).
+    """A number with its interval at each of a few settings, in panels (06).
 
     Args:
         points: title of the panel, with a scale of its own, to setting to mean and half-width. The
@@ -131,7 +318,7 @@ def intervals(
         axes.set_xticks(at, [f"{setting:g}" for setting in by_setting])
         if title in log_y:
             axes.set_yscale("log")
-            _label_logarithm(axes.yaxis)
+            label_logarithm(axes.yaxis)
         else:
             axes.set_ylim(bottom=0)
         axes.margins(x=0.1)
@@ -139,7 +326,7 @@ def intervals(
 
 
 def forest(differences: Mapping[str, Mapping[str, tuple[float, float]]], *, x_label: str) -> Figure:
-    """Differences with their intervals, a line each, in panels one below the other (08).
+    """Differences with their intervals, a line each, in panels one below the other (13).
 
     Args:
         differences: title of the panel, with a scale of its own, to name to mean and half-width.
@@ -166,7 +353,7 @@ def forest(differences: Mapping[str, Mapping[str, tuple[float, float]]], *, x_la
 
 
 def trade_off(points: Mapping[str, tuple[float, float]], *, x_label: str, y_label: str) -> Figure:
-    """A curve through named points; the x axis is logarithmic (03).
+    """A curve through named points; the x axis is logarithmic (06).
 
     Args:
         points: name to x > 0 and y, in the order of the curve.
@@ -188,7 +375,7 @@ def dots(
     references: Mapping[str, tuple[str, float]] | None = None,
     width: float = 4.2,
 ) -> Figure:
-    """Every single value as a dot, one line per group, in panels that share their groups (05, 06).
+    """Every single value as a dot, one line per group, in panels that share their groups (15, 16).
 
     Args:
         values: label of the x axis to group to values; the groups are the same in every panel.
@@ -206,7 +393,7 @@ def dots(
             axes.plot(by_group[group], height, "o", color=BLUE, alpha=0.7, markersize=5)
         if x_label in log_x:
             axes.set_xscale("log")
-            _label_logarithm(axes.xaxis)
+            label_logarithm(axes.xaxis)
         if references and x_label in references:
             level(axes, *references[x_label], at="top")
         axes.set_yticks(range(len(groups)), groups if i == 0 else [""] * len(groups))
@@ -221,7 +408,7 @@ def curves_by_seed(
     y_label: str,
     references: Mapping[str, float] | None = None,
 ) -> Figure:
-    """Thin curves, one per run, in one colour for all runs of a kind; both axes logarithmic (06).
+    """Thin curves, one per run, in one colour for all runs of a kind; both axes logarithmic (16).
 
     Args:
         kinds: label of the x axis to kinds; a kind is its name, its x values, and the y values of
@@ -241,14 +428,14 @@ def curves_by_seed(
         for name, place in (references or {}).items():
             level(axes, name, place, at="left")
         axes.set(xscale="log", yscale="log", xlabel=x_label)
-        _label_logarithm(axes.xaxis)
-        _label_logarithm(axes.yaxis)
+        label_logarithm(axes.xaxis)
+        label_logarithm(axes.yaxis)
     legend(grid[0])
     return figure
 
 
 def bar_panels(heights: Mapping[str, Sequence[float]], *, x_label: str) -> Figure:
-    """Bars numbered from 1, in panels side by side with scales of their own (07).
+    """Bars numbered from 1, in panels side by side with scales of their own (09).
 
     Args:
         heights: title of the panel, with unit, to heights.
@@ -270,7 +457,7 @@ def against_control(
     x_label: str = "epoch",
     linear: Collection[str] = (),
 ) -> Figure:
-    """A column of small panels for each case, the control's curves in grey behind each (10).
+    """A column of small panels for each case, the control's curves in grey behind each (17).
 
     An axis is logarithmic where what it shows is positive and spans more than a factor of 100.
 
@@ -313,7 +500,7 @@ def roofline(
     roofs: Mapping[str, tuple[float, float]],
     operations: Mapping[str, Sequence[tuple[float, float]]],
 ) -> Figure:
-    """What a machine can do at each intensity, and what operations do, on logarithmic axes (11).
+    """What a machine can do at each intensity, and what operations do, on logarithmic axes (19).
 
     Args:
         roofs: name to operations per second and bytes per second: a slope that ends in a level.
@@ -348,7 +535,7 @@ def long_bars(
     decimals: int = 2,
     references: Mapping[str, float] | None = None,
 ) -> Figure:
-    """Bars that lie, one below the other, each with its name and its value (11).
+    """Bars that lie, one below the other, each with its name and its value (19).
 
     Args:
         values: name to length, from top to bottom.
@@ -370,7 +557,7 @@ def long_bars(
 def scaling(
     series: Mapping[str, tuple[Sequence[float], ...]], *, y_label: str, columns: int = 3
 ) -> Figure:
-    """A quantity against several sizes, each in a panel, on logarithmic axes (11).
+    """A quantity against several sizes, each in a panel, on logarithmic axes (19).
 
     A dashed line of slope 1 goes through the last median: what grows in proportion lies on it.
 
@@ -404,7 +591,7 @@ def scaling(
     most = max(max(highs) for _, _, _, highs in series.values())
     first = grid[0, 0]
     first.set_yscale("log")
-    _label_logarithm(first.yaxis)
+    label_logarithm(first.yaxis)
     first.set_ylim(min(least / 1.5, most / 12), most * 1.5)
     return figure
 
@@ -434,10 +621,3 @@ def battery(changes: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     figure.supxlabel("step of the damage", fontsize=11)
     figure.supylabel("change, in differences between VAE and GAN", fontsize=11)
     return figure
-
-
-def _label_logarithm(axis: Axis) -> None:
-    """Numbers in place of powers of ten, at 1, 2 and 5, which a range of one decade needs."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter(NullFormatter())
