@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: digits run test verify refresh tolerances studies classifier report book serve test-book mutants faults bench clean
+.PHONY: digits run test verify refresh tolerances studies classifier report guide slides book serve test-book mutants faults bench clean
 
 digits: $(READY) ## a first picture: two epochs, a hundred samples, into build/digits.png
 	$(BIN)/python -m vae_helpers digits
@@ -28,6 +28,7 @@ refresh: $(READY) ## the only way in which committed outputs are made, and the s
 	$(BIN)/python -m vae_helpers refresh
 	$(BIN)/python report/places.py
 	$(BIN)/python report/build.py --results report --output report/report.pdf
+	$(BIN)/python report/guide.py --output report/instructor.pdf
 	$(BIN)/python report/seal.py
 
 tolerances: $(READY) ## report/tolerances.toml, from each notebook over ten seeds; goes on where it was stopped
@@ -42,6 +43,12 @@ classifier: $(READY) ## train the reference classifier again and compare its wei
 
 report: $(READY) ## the committed report, from the committed results
 	$(BIN)/python report/build.py --results report --output report/report.pdf
+
+guide: $(READY) ## the instructor's guide, from what lessons and exercises say of themselves
+	$(BIN)/python report/guide.py --output report/instructor.pdf
+
+slides: $(READY) ## a lecture per lesson, into build/report/slides.pdf
+	$(BIN)/python report/guide.py --slides build/report/slides.pdf --results report
 
 book: $(READY) ## the committed notebooks, the report and the explorer as pages, into build/book/
 	$(BIN)/python report/book.py --results report --notebooks notebooks --output build/book

@@ -21,9 +21,12 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 from sphinx.errors import SphinxError
+from sphinx.util.docutils import docutils_namespace
 
 import build
 import explorer
+import guide
+import instructor
 import pages
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -69,6 +72,14 @@ def lay_out(results: Path, notebooks: Path, source: Path) -> None:
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
         (source / "notebooks" / f"{name}.ipynb").write_text(json.dumps(page), encoding="utf-8")
+    (source / "notebooks" / "exercises").mkdir()
+    for path in (PROJECT / "notebooks" / "solutions").glob("*.ipynb"):
+        page = pages.exercise_page(json.loads(path.read_text("utf-8")))
+        (source / "notebooks" / "exercises" / path.name).write_text(json.dumps(page), "utf-8")
+    for_instructors = instructor.page(*guide.read(PROJECT))
+    (source / "instructor.md").write_text(
+        pages.with_files(for_instructors, "README.md", source), encoding="utf-8"
+    )
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     (source / "README.md").write_text(
         pages.with_files(readme, "README.md", source), encoding="utf-8"
@@ -92,18 +103,19 @@ def typeset(source: Path, output: Path) -> None:
     """
     warnings = io.StringIO()
     try:
-        app = Sphinx(
-            source,
-            source,
-            output,
-            output.parent / "doctrees",
-            "html",
-            status=None,
-            warning=warnings,
-            freshenv=True,
-            parallel=2,
-        )
-        app.build()
+        with docutils_namespace():  # so that a second run does not find what the first registered
+            app = Sphinx(
+                source,
+                source,
+                output,
+                output.parent / "doctrees",
+                "html",
+                status=None,
+                warning=warnings,
+                freshenv=True,
+                parallel=2,
+            )
+            app.build()
     except SphinxError as error:
         raise RuntimeError(f"Sphinx: {error}") from error
     if said := COLOUR.sub("", warnings.getvalue()).replace(f"{source}/", "").split("\n")[:-1]:

@@ -22,15 +22,15 @@ from vae_helpers.store.files import DamagedFileError, write_whole
 
 SOURCES = Path(__file__).resolve().parent / "explorer"
 MODELS = ("vae", "vae_2d", "gan")
-REMEDY = "run notebook 07 with its default parameters (`make refresh`) to export them again"
+REMEDY = "run notebook 09 with its default parameters (`make refresh`) to export them again"
 
 
 def page(weights: Path) -> str:
     """The explorer as one HTML document.
 
     Args:
-        weights: folder with `07_latent_space_<model>.safetensors` for each of the three models, as
-            notebook 07 exports them.
+        weights: folder with `09_latent_space_<model>.safetensors` for each of the three models, as
+            notebook 09 exports them.
 
     Raises:
         DamagedFileError: a file is missing, damaged, or not what the page can draw; the message
@@ -42,7 +42,7 @@ def page(weights: Path) -> str:
     }
     sizes = {}
     for name in MODELS:
-        path = weights / f"07_latent_space_{name}.safetensors"
+        path = weights / f"09_latent_space_{name}.safetensors"
         content, sizes[name] = _checked(path, with_codes=name != "gan")
         parts[name] = base64.b64encode(content).decode()
     if sizes["vae_2d"] != 2 or sizes["gan"] != sizes["vae"]:

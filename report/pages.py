@@ -16,10 +16,13 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 
+from vae_helpers.exercises.student import BEGIN, END, student_notebook
+
 PROJECT = Path(__file__).resolve().parent.parent
 CAPTION = re.compile(r"\*(?P<caption>Figure (?P<number>\d+\.\d+\w?)\. .+)\*", re.DOTALL)
 NUMBER = r"\d+\.\d+|\d\d(?!\d)"
-MENTION = rf"\b(?:[Nn]otebooks?|Figures?)\s(?:{NUMBER})(?:(?:,\s|\s(?:and|or|to)\s)(?:{NUMBER}))*"
+NOUN = r"\b(?:[Nn]otebooks?|[Aa]ppendix|Figures?)\s"
+MENTION = rf"{NOUN}(?:{NUMBER})(?:(?:,\s|\s(?:and|or|to)\s)(?:{NUMBER}))*"
 UNTOUCHED = (
     r"^```.*?^```|`[^`\n]+`|\$\$.+?\$\$|\$[^$\n]+\$|!?\[[^\]]*\]\([^)]*\)|^[#<][^\n]*|<!--.*?-->"
 )
@@ -38,6 +41,7 @@ def targets(notebooks: Mapping[str, Any]) -> dict[str, str]:
         number: f"#{anchor(number)}"
         for notebook in notebooks.values()
         for cell in notebook["cells"]
+        if not is_plain(cell)
         for number, *_ in pictures(cell.get("outputs", []))
     }
     return pages | figures
@@ -46,6 +50,13 @@ def targets(notebooks: Mapping[str, Any]) -> dict[str, str]:
 def anchor(number: str) -> str:
     """The id of a figure on its page."""
     return f"figure-{number.replace('.', '-')}"
+
+
+def is_plain(cell: Mapping[str, Any]) -> bool:
+    """Whether the cell draws without `results.show`: its alt text is then in its metadata alone."""
+    alt = cell.get("metadata", {}).get("mystnb", {}).get("image", {}).get("alt")
+    shown = [output.get("metadata", {}).get("image/png") for output in cell.get("outputs", [])]
+    return bool(alt) and not any(shown)
 
 
 def pictures(outputs: list[dict[str, Any]]) -> Iterator[tuple[str, int, str, str]]:
@@ -149,7 +160,7 @@ def notebook_page(
 
     Args:
         notebook: as it is committed.
-        name: such as "04_training".
+        name: such as "05_training".
         known: see `linked`.
         source: the folder that Sphinx reads.
 
@@ -164,11 +175,41 @@ def notebook_page(
             new["source"] = with_files(
                 linked(new["source"], others), f"notebooks/{name}.ipynb", source
             )
-        else:
+        elif not is_plain(cell):
             new["outputs"] = with_figures(cell["outputs"], source / "notebooks" / "figures")
         cells.append(new)
     language = {"name": "python", "pygments_lexer": "ipython3"}
     return dict(notebook, cells=cells, metadata=dict(notebook["metadata"], language_info=language))
+
+
+def exercise_page(solution: dict[str, Any]) -> dict[str, Any]:
+    """The reader's notebook of a lesson, with each solution folded behind its check.
+
+    Args:
+        solution: the notebook with solutions between markers, as it is committed.
+
+    Raises:
+        ValueError: a marker has no partner.
+    """
+    cells, waiting = [], []
+    reader = student_notebook(solution)
+    for cell, whole in zip(reader["cells"], solution["cells"], strict=True):
+        cells.append(cell)
+        source = "".join(whole["source"])
+        if BEGIN in source:
+            lines = [it for it in source.splitlines(True) if it.strip() not in (BEGIN, END)]
+            about = {"tags": ["hide-input"]}
+            waiting.append(
+                {**cell, "source": lines, "metadata": about, "id": f"{cell['id']}-whole"}
+            )
+        elif source.startswith("check("):
+            cells, waiting = cells + waiting, []
+    language = {"name": "python", "pygments_lexer": "ipython3"}
+    return {
+        **reader,
+        "cells": cells + waiting,
+        "metadata": {**reader["metadata"], "language_info": language},
+    }
 
 
 def report_page(html: str) -> str:

@@ -3,18 +3,18 @@
     python report/places.py
 
 A number that a run produced is never typed: it stands in a *place*, between
-`<!--04_training.train_loss_last .1f-->` and `<!---->`. The opening names the notebook, the number
+`<!--05_training.train_loss_last .1f-->` and `<!---->`. The opening names the notebook, the number
 and, after a last space, how Python prints it. A page does not show either comment. This command
 fills in what report/results/ holds; tests/test_numbers.py holds the two against each other.
 
 A name goes on into what has parts, and two of them may be divided or subtracted:
 
     <!--01_data.train_counts.1 ,-->                        of a list, the number at 1
-    <!--04_training.fcd.30 .0f-->                          of a series, the value at 30
-    <!--08_published_numbers.ours.epoch 15.nats per image.mean .2f-->   of a table; or `half`
+    <!--07_distance.fcd.30 .0f-->                          of a series, the value at 30
+    <!--11_likelihood.grey.K = 50.nats per image.mean .2f-->   of a table; or `half`
     <!--studies/gan_search.fcd_last.max .0f-->             of a study's column; or `min`, `mean`
     <!--measured/thread_effects.epochs -->                 what a command has measured, by its name
-    <!--04_training.entropy_last / 04_training.entropy_first .0%-->     prints 63 %
+    <!--05_training.entropy_last / 05_training.entropy_first .0%-->     prints 63 %
 
 A place does not work at the start of a line, where Markdown takes the line for HTML, nor inside
 `code` or $formulas$. After new results the order is: report/places.py, report/build.py,
@@ -80,7 +80,7 @@ def fill(text: str, results: Path, *, where: str) -> str:
 
     for comment in COMMENT.findall(PLACE.sub("", text)):
         raise PlaceError(
-            f"{where}: expected a place such as <!--04_training.train_loss_last .1f-->99.3<!---->, "
+            f"{where}: expected a place such as <!--05_training.train_loss_last .1f-->99.3<!---->, "
             f"got {comment!r}"
         )
     for position, pattern in VISIBLE.items():

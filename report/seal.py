@@ -10,7 +10,7 @@ numbers that are typed. report/published.sha256 has one line for each file, in t
 sha256sum (`sha256sum --check --ignore-missing report/published.sha256` reads them), and two more
 kinds of lines:
 
-    notebooks/04_training.ipynb#outputs   the outputs of its cells, as JSON with sorted keys, and
+    notebooks/05_training.ipynb#outputs   the outputs of its cells, as JSON with sorted keys, and
                                           nothing of its prose and code
     README.md#numbers                     the typed numbers of its text, in order, and no word
 

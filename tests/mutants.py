@@ -90,6 +90,7 @@ TESTS = {
 }
 """The modules that compute or guard numbers, each with the files of its unit tests."""
 NEW = "is new: errors were planted in it by hand, and its mutants are not drawn yet"
+ANSWERS = "right results and known mistakes, which tests/submissions hold one by one"
 LEFT_OUT = {
     "__init__": "holds one path and the sources as they are",
     "__main__": "the command line",
@@ -122,6 +123,28 @@ LEFT_OUT = {
     "course/notebooks": "names of notebooks and of their parameters",
     "course/sockets": "starts processes, and computes nothing",
     "datasets": "checksums, which the tests of data hold against the files",
+    "exercises/__init__": "a table of exercises",
+    "exercises/ablation": ANSWERS,
+    "exercises/bound": ANSWERS,
+    "exercises/clinic": ANSWERS,
+    "exercises/codes": ANSWERS,
+    "exercises/codes_and_prior": ANSWERS,
+    "exercises/data": ANSWERS,
+    "exercises/distance": ANSWERS,
+    "exercises/gan": ANSWERS,
+    "exercises/gan_game": ANSWERS,
+    "exercises/latent_space": ANSWERS,
+    "exercises/likelihood": ANSWERS,
+    "exercises/measures": ANSWERS,
+    "exercises/network": ANSWERS,
+    "exercises/published": ANSWERS,
+    "exercises/small_world": ANSWERS,
+    "exercises/training": ANSWERS,
+    "exercises/vae_vs_gan": ANSWERS,
+    "exercises/comparison": NEW,
+    "exercises/exercise": NEW,
+    "exercises/grade": NEW,
+    "exercises/student": NEW,
     "figures": "pictures",
     "mistakes/catalogue": "what this file runs on",
     "mistakes/lab": "trains copies with mistakes in them, by processes of their own",

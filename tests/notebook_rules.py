@@ -31,10 +31,16 @@ PICTURE_MOST = 600_000
 TEXT_MOST = 10_000
 """Characters of one text output: about a hundred lines, more than anybody reads."""
 
-MACHINERY = re.compile(r"vae_helpers\.(course|store|studies|mistakes|benchmarks)\b")
+MACHINERY = re.compile(r"vae_helpers\.(course|store|studies|mistakes|benchmarks|exercises)\b")
 RECORDING = ("check", "record", "measure", "series", "table", "show", "export")
 BOOKKEEPING_MOST = 0.25
-"""The share of the code that is about the course's machinery and not about its subject."""
+"""The share of a notebook's code that is about the course's machinery and not about its subject."""
+BOOKKEEPING_MOST_OF_ALL = 0.2
+"""The same over all notebooks."""
+
+WORDS_MOST = 3_000
+"""Of a notebook's text: half an hour."""
+CODE_CELLS_MOST = 30
 
 UNITS = r"(?:(?:n|u|µ|μ|m)?s|min|h|(?:nano|micro|milli)?seconds?|minutes?|hours?|days?)\b"
 TIME = re.compile(rf"\d\s*(?:1?/)?{UNITS}|\bper (?:second|minute|hour)\b|\b\d+:\d\d(?::\d\d)?\b")
@@ -168,14 +174,22 @@ def unexplained_parameters(notebook: Notebook) -> list[str]:
 
 
 def figures_without_words(notebook: Notebook) -> list[str]:
-    """Every picture has an alt text, on the output and for the page, and a caption below."""
+    """Every picture has an alt text, on the output and for the page, and a caption below.
+
+    A notebook that imports nothing of ours has neither caption nor alt text on the output.
+    """
     found = []
+    ours = any("vae_helpers" in cell.source for cell in code_cells(notebook))
     for cell in code_cells(notebook):
         for i, output in enumerate(cell.outputs):
             if "image/png" not in output.get("data", {}):
                 continue
             alt = output.metadata.get("image/png", {}).get("alt", "")
             on_page = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+            if not ours:
+                if len(on_page) < ALT_LEAST:
+                    found.append(f"{cell.get('id')}: no alt text for the page")
+                continue
             if min(len(alt), len(on_page)) < ALT_LEAST:
                 found.append(f"{cell.get('id')}: an alt text of less than {ALT_LEAST} characters")
             below = cell.outputs[i + 1].get("data", {}) if i + 1 < len(cell.outputs) else {}
@@ -215,7 +229,7 @@ def noise_in_metadata(notebook: Notebook) -> list[str]:
     if notebook.metadata.get("language_info") != {"name": "python"}:
         found.append("language_info says more than the language's name")
     for cell in notebook.cells:
-        if not set(cell.metadata) <= {"tags", "mystnb"}:
+        if not set(cell.metadata) <= {"tags", "mystnb", "jupyter"}:
             found.append(f"{cell.get('id')}: {sorted(cell.metadata)}")
         if cell.get("attachments"):
             found.append(f"{cell.get('id')}: an attachment")
@@ -282,6 +296,47 @@ def much_bookkeeping(notebook: Notebook) -> list[str]:
     return [f"{counted} of {total} lines of code are bookkeeping: more than {BOOKKEEPING_MOST:.0%}"]
 
 
+def too_long(notebook: Notebook) -> list[str]:
+    """One question, in half an hour."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
+    read = "\n".join(re.sub(r"<!--.*?-->", "", cell.source, flags=re.DOTALL) for cell in cells)
+    words, code = len(read.split()), len(code_cells(notebook))
+    found = [f"{words:,} words: more than {WORDS_MOST:,}"] if words > WORDS_MOST else []
+    return found + ([f"{code} code cells"] if code > CODE_CELLS_MOST else [])
+
+
+def set_up_in_the_way(notebook: Notebook) -> list[str]:
+    """Imports, parameters and `begin` are folded in the book: a lesson begins with its subject."""
+    sources = [cell.source for cell in code_cells(notebook)]
+    begun = next((i for i, source in enumerate(sources) if re.search(r"\bbegin\(", source)), -1)
+    return [
+        f"{cell.get('id')}: expected the tag hide-input"
+        for cell in code_cells(notebook)[: begun + 1]
+        if "hide-input" not in cell.metadata.get("tags", [])
+    ]
+
+
+def half_hidden_outputs(notebook: Notebook) -> list[str]:
+    """An output is hidden in the book by a tag and in JupyterLab by metadata: both or neither."""
+    found = []
+    for cell in code_cells(notebook):
+        hidden = "hide-output" in cell.metadata.get("tags", [])
+        if cell.metadata.get("jupyter", {}) != ({"outputs_hidden": True} if hidden else {}):
+            found.append(f"{cell.get('id')}: the tag hide-output and the metadata differ")
+        if hidden and not cell.outputs:
+            found.append(f"{cell.get('id')}: hides an output that it does not have")
+    return found
+
+
+def folded_lessons(notebook: Notebook) -> list[str]:
+    """What follows a prediction is the lesson, and stays open."""
+    return [
+        f"{cell.get('id')}: an answer is folded"
+        for cell in notebook.cells
+        if cell.cell_type == "markdown" and "<summary>Answer" in cell.source
+    ]
+
+
 def _matching(pattern: re.Pattern[str], notebook: Notebook) -> list[str]:
     """Where a pattern occurs in what a person would read in the outputs."""
     return [
@@ -307,4 +362,12 @@ REFERENCE_RULES: tuple[Rule, ...] = (
     noise_in_metadata,
     unstable_ids,
 )
-RULES: tuple[Rule, ...] = (*REFERENCE_RULES, figures_without_words, much_bookkeeping)
+RULES: tuple[Rule, ...] = (
+    *REFERENCE_RULES,
+    figures_without_words,
+    much_bookkeeping,
+    too_long,
+    set_up_in_the_way,
+    half_hidden_outputs,
+    folded_lessons,
+)

@@ -168,6 +168,7 @@ DOCUMENTED = {
     "contrast": lambda value: type(value) is bool,
     "confidence": number(0.5, 0.9999),
     "compare_epochs": whole(1, 1_000),
+    "arm_epochs": whole(1, 1_000),
     "train_images": whole(1, 60_000),
     "held_out_images": whole(0, 59_999),
     "test_images": whole(1, 10_000),
@@ -687,7 +688,7 @@ def asked_values(names):
 @pytest.mark.usefixtures("workshop")
 @settings(max_examples=200)
 @given(
-    notebook_names | st.sampled_from(["", "04", "04_trainign", "../04_training", "x" * 300, "\0"]),
+    notebook_names | st.sampled_from(["", "05", "05_trainign", "../05_training", "x" * 300, "\0"]),
     asked_values(wild_names),
     st.lists(wild_names, max_size=1),
     st.booleans(),
@@ -772,9 +773,9 @@ def was_asked(kept, text):
 @given(
     st.lists(
         notebook_names
-        | st.sampled_from(["04", "05_gan", "notebooks/06_vae_vs_gan.ipynb"])
+        | st.sampled_from(["05", "15_gan", "notebooks/16_vae_vs_gan.ipynb"])
         | st.sampled_from(
-            ["0", "", "x", "/tmp/04_training.ipynb", "04_training.py", "..", "\0/04"]
+            ["0", "", "x", "/tmp/05_training.ipynb", "05_training.py", "..", "\0/04"]
         ),
         max_size=2,
     ),
@@ -839,7 +840,7 @@ def stage(workshop, monkeypatch):
 
 some_notebook = st.sampled_from(
     [
-        *["04", "04_training", "09", "notebooks/05_gan.ipynb"] * 4,
+        *["05", "05_training", "18", "notebooks/15_gan.ipynb"] * 4,
         "0",
         "4",
         "",
@@ -919,11 +920,11 @@ def after(words, option):
 @pytest.mark.usefixtures("stage")
 @settings(max_examples=400)
 @given(command_lines())
-@example(["run", "04", "-p", "epochs", "5", "-p", "epochs", "6"])
-@example(["tolerances", "04", "--seeds", "1", "2"])
-@example(["tolerances", "04", "--workers", "0"])
-@example(["tolerances", "04", "--seeds", "1", "2", "3", "4", "-5"])
-@example(["study", "04", "-g", "seed", "1", "--output", f"{__file__}/x"])
+@example(["run", "05", "-p", "epochs", "5", "-p", "epochs", "6"])
+@example(["tolerances", "05", "--seeds", "1", "2"])
+@example(["tolerances", "05", "--workers", "0"])
+@example(["tolerances", "05", "--seeds", "1", "2", "3", "4", "-5"])
+@example(["study", "05", "-g", "seed", "1", "--output", f"{__file__}/x"])
 @example([])
 def test_a_command_runs_what_it_says_or_refuses_and_says_why(words):
     RAN.clear()
@@ -982,22 +983,22 @@ def test_a_command_runs_what_it_says_or_refuses_and_says_why(words):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["run", "04", "-p", "epochs", "5", "-p", "epochs", "6"], "epochs: expected once"),
-        (["run", "04", "-p", "hidden_dims", "{[]}"], "hidden_dims: expected a list of numbers"),
-        (["run", "04", "-p", "hidden_dims", "[" + "-" * 9_999], "hidden_dims: expected a list"),
-        (["run", "/tmp/04_training.ipynb"], "expected a notebook in notebooks/"),
-        (["run", "04_training.py"], "unknown notebook '04_training.py'"),
-        (["tolerances", "04", "--seeds", "1", "2"], "seeds: expected at least 5, each once"),
-        (["tolerances", "04", "--seeds", "1", "1", "1", "1", "1"], "seeds: expected at least 5"),
+        (["run", "05", "-p", "epochs", "5", "-p", "epochs", "6"], "epochs: expected once"),
+        (["run", "05", "-p", "hidden_dims", "{[]}"], "hidden_dims: expected a list of numbers"),
+        (["run", "05", "-p", "hidden_dims", "[" + "-" * 9_999], "hidden_dims: expected a list"),
+        (["run", "/tmp/05_training.ipynb"], "expected a notebook in notebooks/"),
+        (["run", "05_training.py"], "unknown notebook '05_training.py'"),
+        (["tolerances", "05", "--seeds", "1", "2"], "seeds: expected at least 5, each once"),
+        (["tolerances", "05", "--seeds", "1", "1", "1", "1", "1"], "seeds: expected at least 5"),
         (
-            ["tolerances", "04", "--workers", "0"],
+            ["tolerances", "05", "--workers", "0"],
             "workers: expected at least 1, got 0",
         ),
         (
-            ["tolerances", "04", "--seeds", "1", "2", "3", "4", "-5"],
+            ["tolerances", "05", "--seeds", "1", "2", "3", "4", "-5"],
             "seed: expected 0 to 2147483647",
         ),
-        (["study", "04", "-g", "seed", "1", "--output", f"{__file__}/x"], "got the file"),
+        (["study", "05", "-g", "seed", "1", "--output", f"{__file__}/x"], "got the file"),
     ],
 )
 def test_a_command_that_would_fail_later_or_do_something_else_is_refused(capsys, words, message):
@@ -1013,7 +1014,7 @@ def test_a_command_that_would_fail_later_or_do_something_else_is_refused(capsys,
 @pytest.mark.parametrize(("text", "value"), [("False", False), ("true", True)])
 def test_a_truth_value_can_be_given_on_the_command_line(text, value):
     RAN.clear()
-    assert __main__.main(["run", "09", "-p", "batch_norm", text]) == 0
+    assert __main__.main(["run", "18", "-p", "batch_norm", text]) == 0
     assert RAN[0][1].overrides == {"batch_norm": value}
 
 
@@ -1025,7 +1026,7 @@ def test_the_classifier_is_not_trained_on_files_that_are_not_there(tmp_path, mon
 
 def test_a_profile_that_does_not_exist_is_not_taken_for_the_full_one():
     with pytest.raises(ParameterError, match="profile: expected one of full, smoke, got 'smok'"):
-        execution.plan(["04"], profile="smok")
+        execution.plan(["05"], profile="smok")
 
 
 # --- tolerances.toml, studies.toml and what studies leave
@@ -1042,20 +1043,20 @@ TOLERANCES = {"01_toy": {"loss": ENTRY, "kl": {**ENTRY, "unit": ""}}, "02_other"
 STUDIES = {
     "beta": {
         "purpose": "a test",
-        "notebook": "04_training",
+        "notebook": "05_training",
         "given": {"epochs": 2},
         "grid": {"beta": [0, 1], "seed": [1, 2]},
         "profile": "smoke",
     },
     "arms": {
         "purpose": "a test",
-        "notebook": "09",
+        "notebook": "18",
         "arms": {"plain": {}, "wide": {"dropout": 0.5}},
         "grid": {"seed": [1, 2]},
     },
 }
 toml_values = st.recursive(
-    st.sampled_from(["", "x", "full", "04", 0, -1, 1, 3.5, 10**30, math.nan, math.inf, True])
+    st.sampled_from(["", "x", "full", "05", 0, -1, 1, 3.5, 10**30, math.nan, math.inf, True])
     | st.integers(-5, 20)
     | st.text("abc [", max_size=3),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("ab"), inner),
@@ -1179,7 +1180,7 @@ TABLE = (
     'plain,1,0.5,"[400, 200]",failed,[Errno 28] No space left,,\n'
     'wide,2,0.5,"[400, 200]",finished,,99.5,2.5\n'
 )
-PROVENANCE = {"study": "toy", "notebook": "04_training", "digest": "0123", "seeds": [1, 2]}
+PROVENANCE = {"study": "toy", "notebook": "05_training", "digest": "0123", "seeds": [1, 2]}
 
 
 @st.composite

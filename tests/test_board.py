@@ -47,7 +47,7 @@ def test_the_verdict_follows_from_the_interval(difference, verdict):
     assert row.verdict == verdict
 
 
-def study(rows, notebook="09_measured_run"):
+def study(rows, notebook="18_measured_run"):
     return Study("toy", rows, {"notebook": notebook}, stale=False)
 
 
@@ -88,11 +88,11 @@ def test_the_command_names_what_is_not_the_default_and_can_be_run():
     row = {"arm": "a", "epochs": 7, "seed": 1, "measures": '["bounds"]', "curve": "[]"}
     row |= {"hidden_dims": (400,), "batch_size": 128, "status": "finished"}
     words = shlex.split(board.command(study([row]), row))
-    assert words[:5] == ["python", "-m", "vae_helpers", "run", "09"]
+    assert words[:5] == ["python", "-m", "vae_helpers", "run", "18"]
     pairs = dict(zip(words[6::3], words[7::3], strict=True))
     assert words[5::3] == ["-p"] * len(pairs)
     expected = {"epochs": 7, "seed": 1, "measures": ("bounds",), "curve": (), "hidden_dims": (400,)}
-    (planned,) = execution.plan(["09"], pairs, profile="full")
+    (planned,) = execution.plan(["18"], pairs, profile="full")
     assert planned.overrides == expected
 
 

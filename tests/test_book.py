@@ -13,9 +13,11 @@ from vae_helpers import PROJECT
 build = load("build")
 explorer = load("explorer")
 pages = load("pages")
+for name in ("lessons", "plan", "markup", "assignment", "guide", "instructor"):
+    load(name)
 book = load("book")
 
-KNOWN = {"03": "03_ablation.ipynb", "04": "04_training.ipynb", "4.1": "#figure-4-1"}
+KNOWN = {"06": "06_ablation.ipynb", "05": "05_training.ipynb", "4.1": "#figure-4-1"}
 
 
 def picture(alt, caption, content=b"png"):
@@ -60,19 +62,20 @@ def test_a_picture_without_its_words_is_refused(outputs):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("Notebook 03 says", "[Notebook 03](03_ablation.ipynb) says"),
-        ("in notebook\n04's run", "in [notebook\n04](04_training.ipynb)'s run"),
-        ("notebooks 03 and 04", "notebooks [03](03_ablation.ipynb) and [04](04_training.ipynb)"),
+        ("Notebook 06 says", "[Notebook 06](06_ablation.ipynb) says"),
+        ("in notebook\n05's run", "in [notebook\n05](05_training.ipynb)'s run"),
+        ("notebooks 06 and 05", "notebooks [06](06_ablation.ipynb) and [05](05_training.ipynb)"),
+        ("(appendix 06)", "([appendix 06](06_ablation.ipynb))"),
         ("see Figure 4.1.", "see [Figure 4.1](#figure-4-1)."),
         ("notebook 12, Figure 5.8 of a book", "notebook 12, Figure 5.8 of a book"),
-        ("notebook 0312", "notebook 0312"),
-        ("`notebook 03`", "`notebook 03`"),
-        ("```\nnotebook 03\n```", "```\nnotebook 03\n```"),
-        ("$notebook 03$", "$notebook 03$"),
-        ("[notebook 03](x.md)", "[notebook 03](x.md)"),
-        ("# The ruler of notebook 03", "# The ruler of notebook 03"),
-        ("<summary>notebook 03</summary>", "<summary>notebook 03</summary>"),
-        ("<!--04_training.x .1f-->3<!---->", "<!--04_training.x .1f-->3<!---->"),
+        ("notebook 0612", "notebook 0612"),
+        ("`notebook 06`", "`notebook 06`"),
+        ("```\nnotebook 06\n```", "```\nnotebook 06\n```"),
+        ("$notebook 06$", "$notebook 06$"),
+        ("[notebook 06](x.md)", "[notebook 06](x.md)"),
+        ("# The ruler of notebook 06", "# The ruler of notebook 06"),
+        ("<summary>notebook 06</summary>", "<summary>notebook 06</summary>"),
+        ("<!--05_training.x .1f-->3<!---->", "<!--05_training.x .1f-->3<!---->"),
     ],
 )
 def test_a_mention_in_prose_becomes_a_link_if_its_target_is_known(text, expected):
@@ -81,19 +84,43 @@ def test_a_mention_in_prose_becomes_a_link_if_its_target_is_known(text, expected
 
 def test_the_targets_are_the_notebooks_and_their_figures():
     cells = [{"outputs": picture("words", "Figure 4.1. One.")}, {"source": "prose"}]
-    found = pages.targets({"04_training": {"cells": cells}})
-    assert found == {"04": "04_training.ipynb", "4.1": "#figure-4-1"}
+    found = pages.targets({"05_training": {"cells": cells}})
+    assert found == {"05": "05_training.ipynb", "4.1": "#figure-4-1"}
+
+
+def test_a_picture_of_plain_matplotlib_keeps_its_place_and_the_alt_text_of_its_cell(tmp_path):
+    drawn = {"data": {"image/png": "iVBOR"}, "metadata": {}}
+    about = {"mystnb": {"image": {"alt": "Three grids of digits."}}}
+    cell = {"cell_type": "code", "source": "show()", "outputs": [drawn], "metadata": about}
+    page = pages.notebook_page({"cells": [cell], "metadata": {}}, "00_page", KNOWN, tmp_path)
+    assert page["cells"][0]["outputs"] == [drawn]
+    assert page["cells"][0]["metadata"] == about
+    assert pages.targets({"00_page": {"cells": [cell]}}) == {"00": "00_page.ipynb"}
+
+
+def test_a_page_of_exercises_has_each_solution_folded_behind_its_check():
+    def code(name, source):
+        return {"cell_type": "code", "id": name, "source": [source], "metadata": {}}
+
+    solution = "def f():\n    ### BEGIN SOLUTION\n    return 1\n    ### END SOLUTION\n"
+    cells = [code("f", solution), code("f-check", 'check("f", f)'), code("g", "x = 1")]
+    page = pages.exercise_page({"cells": cells, "metadata": {}})
+    assert [it["id"] for it in page["cells"]] == ["f", "f-check", "f-whole", "g"]
+    stub, _, whole, _ = page["cells"]
+    assert "return 1" not in "".join(stub["source"])
+    assert "".join(whole["source"]) == "def f():\n    return 1\n"
+    assert whole["metadata"] == {"tags": ["hide-input"]}
 
 
 def test_a_notebook_does_not_link_to_itself(tmp_path):
-    cells = [{"cell_type": "markdown", "source": ["notebook 03\n", "and notebook 04"]}]
-    page = pages.notebook_page({"cells": cells, "metadata": {}}, "04_training", KNOWN, tmp_path)
-    assert page["cells"][0]["source"] == "[notebook 03](03_ablation.ipynb)\nand notebook 04"
+    cells = [{"cell_type": "markdown", "source": ["notebook 06\n", "and notebook 05"]}]
+    page = pages.notebook_page({"cells": cells, "metadata": {}}, "05_training", KNOWN, tmp_path)
+    assert page["cells"][0]["source"] == "[notebook 06](06_ablation.ipynb)\nand notebook 05"
 
 
 def test_a_link_to_a_file_of_the_repository_becomes_a_download(tmp_path):
     text = "[`models`](../vae_helpers/models.py)"
-    changed = pages.with_files(text, "notebooks/04_training.ipynb", tmp_path)
+    changed = pages.with_files(text, "notebooks/05_training.ipynb", tmp_path)
     assert changed == "[`models`](/files/vae_helpers/models.py)"
     copy = tmp_path / "files" / "vae_helpers" / "models.py"
     assert copy.read_bytes() == (PROJECT / "vae_helpers" / "models.py").read_bytes()
@@ -104,14 +131,14 @@ def test_a_link_to_a_file_of_the_repository_becomes_a_download(tmp_path):
     [
         ("[studies](../report/results/studies)", "studies"),
         ("[the explorer](explorer.html)", '<a href="../explorer.html">the explorer</a>'),
-        ("[03](03_ablation.ipynb#samples)", "[03](03_ablation.ipynb#samples)"),
+        ("[06](06_ablation.ipynb#samples)", "[06](06_ablation.ipynb#samples)"),
         ("[gone](../gone.py)", "[gone](../gone.py)"),
         ("[page](https://example.org/a)", "[page](https://example.org/a)"),
         ("![words](../report/report.pdf)", "![words](../report/report.pdf)"),
     ],
 )
 def test_other_links_lead_to_pages_or_are_left_for_sphinx_to_judge(text, expected, tmp_path):
-    assert pages.with_files(text, "notebooks/04_training.ipynb", tmp_path) == expected
+    assert pages.with_files(text, "notebooks/05_training.ipynb", tmp_path) == expected
 
 
 REPORT = """<html><head><style>p {}</style></head><body><h1>Title</h1><p>Summary</p>
@@ -157,7 +184,8 @@ def test_a_page_with_a_dead_link_is_not_built(tmp_path):
     source = tmp_path / "source"
     shutil.copytree(PROJECT / "report" / "book", source)
     (source / "extra").mkdir()
-    (source / "glossary.md").unlink()
+    for page in ("glossary.md", "symptoms.md"):  # which link to pages that are not here
+        (source / page).unlink()
     (source / "index.md").write_text("# Title\n\n[words](gone.md)\n", encoding="utf-8")
     with pytest.raises(RuntimeError, match=r"^Sphinx: index\.md:3: .*'gone\.md'[^;]*$"):
         book.typeset(source, tmp_path / "site")

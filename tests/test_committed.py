@@ -15,7 +15,7 @@ from vae_helpers.studies import committed, planning, running, tables
 
 def planned(folder, seeds, *, arms=None, **given):
     arms = arms or {"plain": {"beta": 0.0}, "4": {"beta": 4.0}}
-    return planning.plan("04", {"seed": seeds}, given, arms=arms, name="toy", folder=folder)
+    return planning.plan("05", {"seed": seeds}, given, arms=arms, name="toy", folder=folder)
 
 
 def result_of(cell):
@@ -81,7 +81,7 @@ def test_files_of_a_data_set_are_asked_for_by_cells_that_would_run_and_by_no_oth
         return __main__._run_studies(plans, Namespace(scheduler=None, workers=2))
 
     def plan(folder, name, **given):
-        return planning.plan("04", {"seed": [1]}, given, name=name, folder=tmp_path / folder)
+        return planning.plan("05", {"seed": [1]}, given, name=name, folder=tmp_path / folder)
 
     with pytest.raises(ParameterError, match="KMNIST"):
         command()
@@ -213,7 +213,7 @@ def test_a_parameter_that_the_notebook_has_only_had_since_counts_at_its_default(
 
 
 def test_a_default_counts_as_the_value_that_it_stands_for(ran, tmp_path, monkeypatch):
-    known = notebooks.defaults("04_training") | {"learning_rate": 1}  # 1.0 in a cell
+    known = notebooks.defaults("05_training") | {"learning_rate": 1}  # 1.0 in a cell
     monkeypatch.setattr(notebooks, "defaults", lambda name: known)
     execute(planned(tmp_path / "a", [1]))
     rewrite(lambda row: row.pop("learning_rate"))
@@ -243,7 +243,7 @@ def test_a_failed_row_runs_again(ran, tmp_path):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("digest", "0" * 16), ("versions", {"torch": "1.0"}), ("notebook", "03_ablation")],
+    [("digest", "0" * 16), ("versions", {"torch": "1.0"}), ("notebook", "06_ablation")],
 )
 def test_a_table_of_other_code_versions_or_notebook_spares_nothing(ran, tmp_path, field, value):
     execute(planned(tmp_path / "a", [1]))
@@ -255,7 +255,7 @@ def test_a_table_of_other_code_versions_or_notebook_spares_nothing(ran, tmp_path
 
 def test_a_table_of_another_notebook_spares_nothing_also_if_it_holds(ran, tmp_path):
     execute(planned(tmp_path / "a", [1]))
-    other = planning.plan("03", {"seed": [1]})
+    other = planning.plan("06", {"seed": [1]})
     amend(lambda about: about.update(notebook=other.notebook, digest=other.code))
     assert not tables.read("toy").stale
     ran.clear()
@@ -349,12 +349,12 @@ def test_how_long_is_known_from_other_studies_of_the_notebook_but_said_of_commit
     execute(planned(tmp_path / "a", [1]))
     tables.STUDIES.write_text("[toy]\n[other]\n", encoding="utf-8")
     plans = {
-        name: planning.plan("04", {"seed": [5]}, name=name, folder=tmp_path / str(name))
+        name: planning.plan("05", {"seed": [5]}, name=name, folder=tmp_path / str(name))
         for name in ("other", None)
     }
     assert committed.seconds_per_cell(plans["other"]) == 60
     assert committed.seconds_per_cell(plans[None]) is None
-    for name, notebook in (("quick", "04_training"), ("slow", "03_ablation")):
+    for name, notebook in (("quick", "05_training"), ("slow", "06_ablation")):
         about = {"notebook": notebook, "cells": [{"seconds": 10 if name == "quick" else 900}] * 5}
         (tables.PUBLISHED / f"{name}.json").write_text(json.dumps(about), encoding="utf-8")
     assert committed.seconds_per_cell(planned(tmp_path / "b", [1])) == 60

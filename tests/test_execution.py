@@ -56,7 +56,7 @@ def command(*arguments, folder=PROJECT):
         (["-p", "beta", "nan"], "beta: expected 0 to 1000000, got nan"),
         (["-p", "device", "gpu"], "device: expected one of auto, cpu, cuda, got 'gpu'"),
         (["-p", "device", "cuda"], "device: expected a GPU for 'cuda', but torch finds none"),
-        (["04_trainign"], "unknown notebook '04_trainign'; did you mean '04_training'?"),
+        (["04_trainign"], "unknown notebook '04_trainign'; did you mean '05_training'?"),
         (["01", "-p", "beta", "1"], "01_data: no parameter 'beta'"),
     ],
 )
@@ -69,7 +69,7 @@ def test_a_mistake_on_the_command_line_is_refused_with_the_nearest_valid(argumen
 
 
 def test_a_study_that_wants_a_gpu_where_there_is_none_is_refused_too():
-    done = command("study", "04", "-g", "seed", "1", "-p", "device", "cuda", "--profile", "smoke")
+    done = command("study", "05", "-g", "seed", "1", "-p", "device", "cuda", "--profile", "smoke")
     assert (done.returncode, done.stdout) == (2, "")
     assert "refused, nothing was run: device: expected a GPU" in done.stderr
 
@@ -142,9 +142,9 @@ def test_a_refusal_does_not_wait_for_torch():
 
 
 def test_a_notebook_is_found_by_the_beginning_of_its_name_and_by_its_path():
-    by_number, by_path = execution.plan(["04"]), execution.plan(["notebooks/04_training.ipynb"])
+    by_number, by_path = execution.plan(["05"]), execution.plan(["notebooks/05_training.ipynb"])
     assert by_number == by_path
-    assert by_number[0].notebook == "04_training"
+    assert by_number[0].notebook == "05_training"
 
 
 def test_without_parameters_all_notebooks_run_in_the_full_profile_in_order():
@@ -155,7 +155,7 @@ def test_without_parameters_all_notebooks_run_in_the_full_profile_in_order():
 
 
 def test_parameters_come_in_their_own_types_and_change_the_folder():
-    (planned,) = execution.plan(["04"], {"epochs": "5", "beta": "4"})
+    (planned,) = execution.plan(["05"], {"epochs": "5", "beta": "4"})
     assert planned.overrides == {"epochs": 5, "beta": 4.0}
     assert isinstance(planned.overrides["beta"], float)
     assert planned.profile not in ("full", "smoke")
@@ -163,7 +163,7 @@ def test_parameters_come_in_their_own_types_and_change_the_folder():
 
 def test_a_notebook_gets_only_the_parameters_that_it_has():
     executions = {it.notebook: it for it in execution.plan([], {"compare_epochs": "2"})}
-    assert executions["04_training"].overrides == {"compare_epochs": 2}
+    assert executions["05_training"].overrides == {"compare_epochs": 2}
     assert executions["01_data"].overrides == {}
     assert executions["01_data"].profile == "full"
 

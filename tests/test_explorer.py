@@ -51,7 +51,7 @@ def test_the_page_holds_the_bytes_of_the_three_files(good):
     texts = Reader(explorer.page(good)).texts
     for name in ("vae", "vae_2d", "gan"):
         held = base64.b64decode(texts[name], validate=True)
-        assert held == (good / f"07_latent_space_{name}.safetensors").read_bytes()
+        assert held == (good / f"09_latent_space_{name}.safetensors").read_bytes()
 
 
 def test_the_page_asks_nobody_for_anything(good):
@@ -63,7 +63,7 @@ def test_the_page_asks_nobody_for_anything(good):
         for name, value in attributes.items()
         if name in ("src", "href", "srcset", "action", "data", "poster")
     }
-    assert addresses == {"data:,", "index.html", "notebooks/07_latent_space.html"}
+    assert addresses == {"data:,", "index.html", "notebooks/09_latent_space.html"}
     policy = next(a["content"] for _, a in elements if a.get("http-equiv"))
     assert policy.startswith("default-src 'none';")
     readable = re.sub(r'octet-stream"[^<]*', "", page)  # base64 has slashes, too
@@ -89,7 +89,7 @@ def spoil(name, change):
     """A change of one file, by what is done to its tensors."""
 
     def spoiled(folder):
-        path = folder / f"07_latent_space_{name}.safetensors"
+        path = folder / f"09_latent_space_{name}.safetensors"
         tensors = load_file(path)
         change(tensors)
         save_file(tensors, path)
@@ -98,14 +98,14 @@ def spoil(name, change):
 
 
 def cut(folder):
-    path = folder / "07_latent_space_vae.safetensors"
+    path = folder / "09_latent_space_vae.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda f: (f / "07_latent_space_gan.safetensors").unlink(), r"_gan\.saf.*got no file"),
+        (lambda f: (f / "09_latent_space_gan.safetensors").unlink(), r"_gan\.saf.*got no file"),
         (cut, r"_vae\.safetensors: expected a whole decoder, got a damaged one"),
         (spoil("gan", lambda t: t.pop("1.weight")), r"_gan\.saf.*got a damaged one \(tensors: "),
         (spoil("vae", lambda t: t.pop("kl")), r"_vae\.safetensors: expected .*'kl'.*\[6\]"),
@@ -120,8 +120,8 @@ def cut(folder):
             r"_vae.*layers that end in 784 pixels.*\[783",
         ),
         (
-            lambda f: (f / "07_latent_space_vae.safetensors").rename(
-                f / "07_latent_space_vae_2d.safetensors"
+            lambda f: (f / "09_latent_space_vae.safetensors").rename(
+                f / "09_latent_space_vae_2d.safetensors"
             ),
             r"_vae\.saf.*got no file",
         ),
@@ -132,12 +132,12 @@ def test_a_damaged_file_is_refused_by_name(weights, damage, message):
     with pytest.raises(ValueError, match=message) as refusal:
         explorer.page(weights)
     assert str(refusal.value).endswith(
-        "run notebook 07 with its default parameters (`make refresh`) to export them again"
+        "run notebook 09 with its default parameters (`make refresh`) to export them again"
     )
 
 
 def test_decoders_of_other_latent_spaces_are_refused(weights):
-    six, two = (weights / f"07_latent_space_{name}.safetensors" for name in ("vae", "vae_2d"))
+    six, two = (weights / f"09_latent_space_{name}.safetensors" for name in ("vae", "vae_2d"))
     two.write_bytes(six.read_bytes())
     with pytest.raises(ValueError, match=r"vae_2d with 2, got \{'vae': 6, 'vae_2d': 6") as refusal:
         explorer.page(weights)

@@ -298,7 +298,7 @@ def test_an_interrupted_notebook_says_that_the_same_command_goes_on(project, mon
 
 
 def some_study(tmp_path):
-    plan = planning.plan("04", {"seed": [1, 2]}, folder=tmp_path / "study")
+    plan = planning.plan("05", {"seed": [1, 2]}, folder=tmp_path / "study")
     for cell in plan.cells:
         record = {"parameters": cell.values, "status": "finished", "error": None, "values": {}}
         path = plan.folder / "cells" / f"{cell.key}.json"

@@ -206,7 +206,7 @@ def test_letters_tell_nothing_of_the_order_in_which_names_are_given():
 
 
 def test_every_folded_answer_names_the_mistake_that_its_letter_has():
-    notebook = json.loads((PROJECT / "notebooks" / "10_clinic.ipynb").read_text(encoding="utf-8"))
+    notebook = json.loads((PROJECT / "notebooks" / "17_clinic.ipynb").read_text(encoding="utf-8"))
     sources = {"code": "", "markdown": ""}
     for cell in notebook["cells"]:
         sources[cell["cell_type"]] += "".join(cell["source"]) + "\n"

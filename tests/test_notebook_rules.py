@@ -35,7 +35,7 @@ def good():
     cells = [
         nbformat.v4.new_markdown_cell("# Dots", id="cell-00"),
         cell(1, "epochs: int = 30  # passes over the images", tags=["parameters"]),
-        cell(2, "show()", picture, caption, mystnb={"image": {"alt": ALT}}),
+        cell(2, "import vae_helpers", picture, caption, mystnb={"image": {"alt": ALT}}),
         cell(
             3,
             "report()",
@@ -92,6 +92,21 @@ def no_alt_text(notebook):
 
 def no_caption(notebook):
     del notebook.cells[2].outputs[1]
+
+
+def plain_without_alt(notebook):
+    for code in rules.code_cells(notebook):
+        code.source = "show()"
+    del notebook.cells[2].metadata["mystnb"]
+
+
+def many_cells(notebook):
+    notebook.cells += [notebook.cells[-1]] * rules.CODE_CELLS_MOST
+
+
+def hides_nothing(notebook):
+    notebook.cells[-1].outputs = []
+    notebook.cells[-1].metadata = {"tags": ["hide-output"], "jupyter": {"outputs_hidden": True}}
 
 
 def caption_without_number(notebook):
@@ -178,6 +193,14 @@ DEFECTS = [
     (rules.figures_without_words, "a caption without number", caption_without_number),
     (rules.figures_without_words, "two captions", captions_differ),
     (rules.much_bookkeeping, "one line in three", sets(4, source=RECORDS)),
+    (rules.figures_without_words, "no alt text, nothing of ours", plain_without_alt),
+    (rules.too_long, "many words", sets(0, source="word " * (rules.WORDS_MOST + 1))),
+    (rules.too_long, "many code cells", many_cells),
+    (rules.set_up_in_the_way, "open imports", sets(3, source="results = begin('a', globals())")),
+    (rules.half_hidden_outputs, "a tag alone", about(3, tags=["hide-output"])),
+    (rules.half_hidden_outputs, "metadata alone", about(3, jupyter={"outputs_hidden": True})),
+    (rules.half_hidden_outputs, "nothing to hide", hides_nothing),
+    (rules.folded_lessons, "a folded answer", sets(0, source="<details><summary>Answer</summary>")),
     (rules.too_large, "the file", large_file),
     (rules.too_large, "a picture", large_picture),
     (rules.too_large, "a text", says("9" * (rules.TEXT_MOST + 1))),

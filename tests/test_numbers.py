@@ -38,15 +38,17 @@ def test_what_is_published_agrees_with_itself(check):
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory):
-    """A sealed copy of what the checks read, with three of the notebooks: that saves seconds."""
+    """A sealed copy of what the checks read, with some of the notebooks: that saves seconds."""
     root = tmp_path_factory.mktemp("copied")
     shutil.copy(PROJECT / "README.md", root)
     shutil.copytree(PROJECT / "report", root / "report")
     (root / "notebooks").mkdir()
     for name in (
         "01_data.ipynb",
-        "04_training.ipynb",
-        "08_published_numbers.ipynb",
+        "05_training.ipynb",
+        "07_distance.ipynb",
+        "13_published_numbers.ipynb",
+        "21_files.ipynb",
         "captions.toml",
     ):
         shutil.copy(PROJECT / "notebooks" / name, root / "notebooks")
@@ -97,7 +99,7 @@ def some_byte(content):
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
-NOTEBOOK, RESULTS = "notebooks/04_training.ipynb", "report/results/04_training.json"
+NOTEBOOK, RESULTS = "notebooks/05_training.ipynb", "report/results/05_training.json"
 
 
 @pytest.mark.parametrize(
@@ -107,14 +109,14 @@ NOTEBOOK, RESULTS = "notebooks/04_training.ipynb", "report/results/04_training.j
         (NOTEBOOK, first(r'"train_loss_last +~\d+\.\d+'), misprints),
         (NOTEBOOK, first(r'"train_loss_last .*within \d+\.\d+'), misprints),
         (NOTEBOOK, first(r'"seconds_per_epoch +~\d+\.\d+'), misprints),
-        (NOTEBOOK, first(r'"fcd +1: ~\d+\.\d+'), misprints),
+        (NOTEBOOK, first(r'"test_loss +1: ~\d+\.\d+'), misprints),
         (NOTEBOOK, first(r"15: ~\d+\.\d+\\n"), misprints),
         (NOTEBOOK, first(r"~ \d\d\d\.\d\d"), broken_seals),  # printed by the cell itself: no key
         ("notebooks/01_data.ipynb", first(r'"batches +\d+'), misprints),
-        ("notebooks/01_data.ipynb", first(r'"md5_test_labels +\w+'), misprints),
-        ("notebooks/08_published_numbers.ipynb", first(r"K = 50 +96\.\d+"), misprints),
-        ("notebooks/08_published_numbers.ipynb", first(r"K = 50 +96\.\d+ ± 0\.\d+"), misprints),
-        ("notebooks/04_training.ipynb", first(r'"image/png": "[\w+/]{1000}'), strange_pictures),
+        ("notebooks/21_files.ipynb", first(r'"md5_test_labels +\w+'), misprints),
+        ("notebooks/13_published_numbers.ipynb", first(r"K = 50 +96\.\d+"), misprints),
+        ("notebooks/13_published_numbers.ipynb", first(r"K = 50 +96\.\d+ ± 0\.\d+"), misprints),
+        ("notebooks/05_training.ipynb", first(r'"image/png": "[\w+/]{1000}'), strange_pictures),
         # a digit of a results file, shown or not; and of a study
         (RESULTS, first(r'"train_loss_last": \{\s*"value": \d+\.\d\d'), misprints),
         (RESULTS, first(r'"train_loss_last": \{\s*"value": \d+\.\d+'), broken_seals),
@@ -132,13 +134,13 @@ NOTEBOOK, RESULTS = "notebooks/04_training.ipynb", "report/results/04_training.j
         ("report/report.typ", first(r"have 2\.303"), unbound_decimals),
         ("report/report.typ", first(r"minus ELBO of 101\.07"), unbound_decimals),
         ("report/report.pdf", some_byte, broken_seals),
-        ("report/figures/04_training_samples.png", some_byte, strange_pictures),
-        ("report/figures/04_training_samples.png", some_byte, broken_seals),
+        ("report/figures/05_training_samples.png", some_byte, strange_pictures),
+        ("report/figures/05_training_samples.png", some_byte, broken_seals),
         # a digit of a notebook's prose, of its alt texts, of the constants
-        (NOTEBOOK, first(r"fcd_fall .1f-->\d+\.\d"), unfilled_places),
-        (NOTEBOOK, first(r"log 10 = \d\.\d+"), unbound_decimals),
+        (NOTEBOOK, first(r"gap_last .1f-->\d+\.\d"), unfilled_places),
+        ("notebooks/07_distance.ipynb", first(r"log 10 = \d\.\d+"), unbound_decimals),
         (NOTEBOOK, first(r"more than four fifths.*|loss of 183"), broken_seals),
-        (NOTEBOOK, first(r'"text/plain": \[\s*"Figure 4\.1'), strange_pictures),
+        (NOTEBOOK, first(r'"text/plain": \[\s*"Figure 5\.1'), strange_pictures),
         ("report/constants.toml", first(r"2\.303"), unbound_decimals),
     ],
 )
@@ -222,14 +224,14 @@ def put(old, new):
 
 
 def test_a_decimal_in_an_alt_text_or_a_caption_is_a_typed_one(plant):
-    for words in ("Two falling curves.", "Figure 4.1. Loss"):
+    for words in ("Two falling curves.", "Figure 5.1. Loss"):
         root = plant("notebooks/captions.toml", put(words, words + " 3.77"))
-        expected = "notebooks/captions.toml, [04_training.loss]: 3.77 is typed"
+        expected = "notebooks/captions.toml, [05_training.loss]: 3.77 is typed"
         assert any(problem.startswith(expected) for problem in unbound_decimals(root))
 
 
 def test_another_alt_text_or_caption_than_that_of_the_results_is_found(plant):
-    for words in ('"alt": "Two falling curves', '"text/plain": [\n       "Figure 4.1. Loss'):
+    for words in ('"alt": "Two falling curves', '"text/plain": [\n       "Figure 5.1. Loss'):
         (problem,) = strange_pictures(plant(NOTEBOOK, put(words, words + "!")))
         assert " of loss is another" in problem
 
@@ -442,7 +444,7 @@ def test_a_reader_does_not_see_where_a_number_comes_from():
 
 
 def test_filling_writes_a_notebook_only_where_a_number_has_changed(plant, monkeypatch, capsys):
-    root = plant(NOTEBOOK, first(r"fcd_fall .1f-->\d+\.\d"))
+    root = plant(NOTEBOOK, first(r"gap_last .1f-->\d+\.\d"))
     monkeypatch.setattr(places, "PROJECT", root)
     assert places.main() == 0
     assert capsys.readouterr().out == f"filled {NOTEBOOK}\n"

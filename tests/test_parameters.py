@@ -187,6 +187,7 @@ RANGES = {
     "seed": (0, 2_147_483_647),  # the largest whole number of 32 bits with a sign
     "sample_seed": (0, 2_147_483_647),
     "compare_epochs": (1, 1_000),
+    "arm_epochs": (1, 1_000),
     "components": (1, 1_000),
     "severity": (0.0, 1_000.0),
     "penalty": (0.0, 1e6),

@@ -13,7 +13,7 @@ from vae_helpers.studies.tables import StudyError
 
 
 def test_cells_are_the_product_of_the_grid_and_its_last_parameter_varies_fastest():
-    plan = planning.plan("04", {"seed": ["1", "2"], "beta": ["0", "4"]}, {"epochs": "3"})
+    plan = planning.plan("05", {"seed": ["1", "2"], "beta": ["0", "4"]}, {"epochs": "3"})
     assert [(cell.values["seed"], cell.values["beta"]) for cell in plan.cells] == [
         (1, 0.0),
         (1, 4.0),
@@ -25,16 +25,16 @@ def test_cells_are_the_product_of_the_grid_and_its_last_parameter_varies_fastest
 
 
 def test_a_cell_states_every_parameter_of_the_notebook():
-    (cell,) = planning.plan("04", {"seed": [1]}, profile="smoke").cells
-    names = list(notebooks.defaults("04_training"))
+    (cell,) = planning.plan("05", {"seed": [1]}, profile="smoke").cells
+    names = list(notebooks.defaults("05_training"))
     assert list(cell.values) == list(cell.execution.overrides) == names
-    assert cell.values["epochs"] == execution.plan(["04"], profile="smoke")[0].overrides["epochs"]
+    assert cell.values["epochs"] == execution.plan(["05"], profile="smoke")[0].overrides["epochs"]
 
 
 def test_a_cells_code_is_what_its_own_words_reach_and_a_studys_what_any_of_them_do(monkeypatch):
     monkeypatch.setattr(code_digest, "of_notebook", lambda name, words: " ".join(sorted(words)))
-    plan = planning.plan("04", {"binarize": ["none", "dynamic"]})
-    one = planning.plan("04", {"binarize": ["none"]}).cells[0]
+    plan = planning.plan("05", {"binarize": ["none", "dynamic"]})
+    one = planning.plan("05", {"binarize": ["none"]}).cells[0]
     assert "none" in plan.cells[0].code.split()
     assert "dynamic" not in plan.cells[0].code.split()
     assert {"none", "dynamic", "auto"} <= set(plan.code.split())
@@ -42,17 +42,17 @@ def test_a_cells_code_is_what_its_own_words_reach_and_a_studys_what_any_of_them_
 
 
 def test_other_studies_have_other_folders():
-    one = planning.plan("04", {"seed": [1, 2]}).folder
-    assert one == planning.plan("04_training", {"seed": ["1", "2"]}).folder
-    assert one != planning.plan("04", {"seed": [1, 2]}, {"epochs": 2}).folder
-    assert one != planning.plan("04", {"seed": [1, 2]}, profile="smoke").folder
+    one = planning.plan("05", {"seed": [1, 2]}).folder
+    assert one == planning.plan("05_training", {"seed": ["1", "2"]}).folder
+    assert one != planning.plan("05", {"seed": [1, 2]}, {"epochs": 2}).folder
+    assert one != planning.plan("05", {"seed": [1, 2]}, profile="smoke").folder
 
 
 ARMS = {"plain": {"beta": 0}, "4 + small": {"beta": 4, "batch_size": 10}, "untouched": {}}
 
 
 def test_cells_are_every_arm_with_every_point_of_the_grid_and_the_grid_varies_fastest():
-    plan = planning.plan("04", {"epochs": [1, 2], "seed": [5, 6]}, {"latent_dim": 2}, arms=ARMS)
+    plan = planning.plan("05", {"epochs": [1, 2], "seed": [5, 6]}, {"latent_dim": 2}, arms=ARMS)
     assert [cell.label for cell in plan.cells[:5]] == [
         "plain, epochs=1 seed=5",
         "plain, epochs=1 seed=6",
@@ -65,7 +65,7 @@ def test_cells_are_every_arm_with_every_point_of_the_grid_and_the_grid_varies_fa
 
 
 def test_what_an_arm_does_not_set_has_the_notebooks_default():
-    cells = planning.plan("04", {"seed": [1]}, arms=ARMS).cells
+    cells = planning.plan("05", {"seed": [1]}, arms=ARMS).cells
     values = [(cell.values["beta"], cell.values["batch_size"]) for cell in cells]
     assert values == [(0.0, 128), (4.0, 10), (1.0, 128)]
     assert [cell.execution.overrides for cell in cells] == [cell.values for cell in cells]
@@ -73,14 +73,14 @@ def test_what_an_arm_does_not_set_has_the_notebooks_default():
 
 def test_an_arms_name_is_not_part_of_its_cells_keys():
     keys = [
-        planning.plan("04", {"seed": [1]}, arms={name: {"beta": 4}}).cells[0].key for name in "ab"
+        planning.plan("05", {"seed": [1]}, arms={name: {"beta": 4}}).cells[0].key for name in "ab"
     ]
-    assert keys == [planning.plan("04", {"seed": [1], "beta": [4]}).cells[0].key] * 2
+    assert keys == [planning.plan("05", {"seed": [1], "beta": [4]}).cells[0].key] * 2
 
 
 def test_studies_with_other_arms_have_other_folders():
     arms = [None, {"a": {}}, {"b": {}}, {"a": {"beta": 4}}]
-    assert len({planning.plan("04", {"seed": [1]}, arms=it).folder for it in arms}) == 4
+    assert len({planning.plan("05", {"seed": [1]}, arms=it).folder for it in arms}) == 4
 
 
 @pytest.mark.parametrize(
@@ -97,13 +97,13 @@ def test_studies_with_other_arms_have_other_folders():
 )
 def test_a_mistake_in_the_arms_is_refused(arms, message):
     with pytest.raises(ParameterError) as refusal:
-        planning.plan("04", {"seed": [1]}, {"epochs": 2}, arms=arms)
+        planning.plan("05", {"seed": [1]}, {"epochs": 2}, arms=arms)
     assert message in str(refusal.value)
 
 
 def test_the_list_of_studies_may_name_arms(tmp_path, monkeypatch):
     (tmp_path / "studies.toml").write_text(
-        '[a]\nnotebook = "04"\npurpose = "p"\n[a.grid]\nseed = [1, 2]\n'
+        '[a]\nnotebook = "05"\npurpose = "p"\n[a.grid]\nseed = [1, 2]\n'
         '[a.arms]\n"plain" = { beta = 0.0 }\n"4 + small" = { beta = 4, batch_size = 10 }\n',
         encoding="utf-8",
     )
@@ -116,11 +116,11 @@ def test_the_list_of_studies_may_name_arms(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('[a]\nnotebook = "04"\npurpose = "p"', "a: lacks 'grid'"),
-        ('[a]\nnotebook = "04"\npurpose = "p"\nseeds = [1]\n[a.grid]\nseed = [1]', "entry 'seeds'"),
-        ('[a]\nnotebook = "04"\npurpose = "p"\n[a.grid]\nseed = 1', "one or more values, got 1"),
+        ('[a]\nnotebook = "05"\npurpose = "p"', "a: lacks 'grid'"),
+        ('[a]\nnotebook = "05"\npurpose = "p"\nseeds = [1]\n[a.grid]\nseed = [1]', "entry 'seeds'"),
+        ('[a]\nnotebook = "05"\npurpose = "p"\n[a.grid]\nseed = 1', "one or more values, got 1"),
         (
-            '[a]\nnotebook = "04"\npurpose = "p"\narms = ["b"]\n[a.grid]\nseed = [1]',
+            '[a]\nnotebook = "05"\npurpose = "p"\narms = ["b"]\n[a.grid]\nseed = [1]',
             "arms: expected at least one, each a table by its name, got ['b']",
         ),
     ],
@@ -182,7 +182,7 @@ def test_more_trials_than_the_grid_has_points_are_refused_and_so_are_none(count)
 
 SEARCH = """
 [a]
-notebook = "04"
+notebook = "05"
 purpose = "p"
 trials = {trials}
 [a.given]

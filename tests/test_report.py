@@ -45,7 +45,7 @@ def test_the_report_is_a_paper_of_four_to_eight_pages():
 def test_the_report_as_html_says_what_the_pdf_says_and_needs_nothing_from_elsewhere():
     page = build.to_html(PROJECT / "report")
     results = json.loads(
-        (PROJECT / "report" / "results" / "04_training.json").read_text(encoding="utf-8")
+        (PROJECT / "report" / "results" / "05_training.json").read_text(encoding="utf-8")
     )
     assert f"{results['values']['train_loss_last']['value']:.2f}" in page
     assert page.count("<figure") == page.count("<figcaption") > 10
@@ -97,7 +97,7 @@ def test_a_report_without_one_of_its_numbers_is_not_built(tmp_path, monkeypatch)
     monkeypatch.setattr(build, "PROJECT", tmp_path)
     for name in ("report", "vae_helpers"):
         copy(PROJECT / name, tmp_path / name)
-    path = tmp_path / "report" / "results" / "04_training.json"
+    path = tmp_path / "report" / "results" / "05_training.json"
     results = json.loads(path.read_text(encoding="utf-8"))
     del results["values"]["test_loss_last"]
     path.write_text(json.dumps(results), encoding="utf-8")

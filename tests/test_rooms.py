@@ -21,6 +21,7 @@ ABOVE = {  # whose modules a room may import besides its own and the science
     "mistakes": {"store", "course"},
     "studies": {"store", "course", "mistakes"},  # a recheck works in a copy of the project
     "benchmarks": {"store", "course"},
+    "exercises": set(),
     "__main__": {*MACHINERY},
 }
 

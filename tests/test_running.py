@@ -63,22 +63,22 @@ def uninterrupted(project):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["04"], "expected at least one parameter with its values, got an empty grid"),
-        (["04", "-g", "seed"], "seed: expected one or more values, got []"),
-        (["04", "-g", "sed", "1"], "no parameter 'sed'; did you mean 'seed'?"),
-        (["04", "-g", "seed", "1", "1.5"], "seed: expected a whole number, got '1.5'"),
-        (["04", "-g", "beta", "1", "-1"], "beta: expected 0 to 1000000, got -1.0"),
-        (["04", "-g", "beta", "1", "2", "1.0"], "beta=1.0: expected once in the grid, got twice"),
-        (["04", "-g", "seed", "1", "-g", "seed", "2"], "seed: expected once in the grid"),
-        (["04", "-g", "seed", "1", "-p", "seed", "2"], "seed: expected in the grid or by itself"),
-        (["04", "-g", "seed", "1", "-p", "epoch", "2"], "did you mean 'epochs'?"),
+        (["05"], "expected at least one parameter with its values, got an empty grid"),
+        (["05", "-g", "seed"], "seed: expected one or more values, got []"),
+        (["05", "-g", "sed", "1"], "no parameter 'sed'; did you mean 'seed'?"),
+        (["05", "-g", "seed", "1", "1.5"], "seed: expected a whole number, got '1.5'"),
+        (["05", "-g", "beta", "1", "-1"], "beta: expected 0 to 1000000, got -1.0"),
+        (["05", "-g", "beta", "1", "2", "1.0"], "beta=1.0: expected once in the grid, got twice"),
+        (["05", "-g", "seed", "1", "-g", "seed", "2"], "seed: expected once in the grid"),
+        (["05", "-g", "seed", "1", "-p", "seed", "2"], "seed: expected in the grid or by itself"),
+        (["05", "-g", "seed", "1", "-p", "epoch", "2"], "did you mean 'epochs'?"),
         (["4_training", "-g", "seed", "1"], "unknown notebook '4_training'"),
-        (["04", "-g", "seed", "1", "--workers", "0"], "workers: expected at least 1, got 0"),
+        (["05", "-g", "seed", "1", "--workers", "0"], "workers: expected at least 1, got 0"),
         (
-            ["04", "-g", "seed", "1", "--workers", "1", "--scheduler", "tcp://127.0.0.1:1"],
+            ["05", "-g", "seed", "1", "--workers", "1", "--scheduler", "tcp://127.0.0.1:1"],
             "expected workers or a scheduler, which has its own, got both",
         ),
-        (["04", "-g", "seed", "1", "--output", "README.md"], "got the file README.md"),
+        (["05", "-g", "seed", "1", "--output", "README.md"], "got the file README.md"),
     ],
 )
 def test_a_mistake_in_a_grid_is_refused_before_anything_runs(
@@ -375,7 +375,7 @@ def test_threads_that_are_free_are_taken_from_all_workers_in_turn():
 
 def test_a_worker_with_other_code_says_so_and_runs_nothing(monkeypatch):
     monkeypatch.setattr(execution, "execute", lambda execution: pytest.fail("it ran"))
-    (cell,) = planning.plan("04", {"seed": [1]}).cells
+    (cell,) = planning.plan("05", {"seed": [1]}).cells
     outcome = running.run_cell(replace(cell, code="0123456789abcdef"), threads=1)
     assert "expected digest 0123456789abcdef, got " in outcome["error"]
     assert "to the same commit" in outcome["error"]
@@ -391,7 +391,7 @@ def own_environment(monkeypatch):
 def test_what_an_earlier_execution_has_left_is_not_taken_for_the_cells_own(tmp_path, monkeypatch):
     monkeypatch.setattr(notebooks, "BUILD", tmp_path)
     monkeypatch.setattr(execution, "execute", lambda execution: None)
-    plan = planning.plan("04", {"seed": [1]})
+    plan = planning.plan("05", {"seed": [1]})
     results = plan.cells[0].execution.results
     results.parent.mkdir(parents=True)
     results.write_text("{}", encoding="utf-8")
@@ -404,7 +404,7 @@ def test_a_kernel_inherits_its_threads_and_none_of_dasks_memory_settings(tmp_pat
     seen = {}
     monkeypatch.setattr(notebooks, "BUILD", tmp_path)
     monkeypatch.setattr(execution, "execute", lambda execution: seen.update(os.environ))
-    plan = planning.plan("04", {"seed": [1]})
+    plan = planning.plan("05", {"seed": [1]})
     running.run_cell(plan.cells[0], threads=3)
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     assert [seen[name] for name in names] == ["3"] * 3
@@ -476,7 +476,7 @@ def test_a_table_that_is_read_and_written_again_has_the_same_bytes(path):
 
 def test_a_study_with_arms_leaves_them_in_its_table_and_its_provenance(tmp_path, monkeypatch):
     arms = {"plain": {"beta": 0.0}, "4": {"beta": 4.0}}
-    plan = planning.plan("04", {"seed": [1, 2]}, arms=arms, name="toy", folder=tmp_path)
+    plan = planning.plan("05", {"seed": [1, 2]}, arms=arms, name="toy", folder=tmp_path)
     ran = [({**RECORDS[1], "parameters": cell.values}, cell) for cell in plan.cells]
     monkeypatch.setattr(running, "_finished", lambda plan: {cell.key: it for it, cell in ran})
     assert running.run(plan) == 0

@@ -274,7 +274,7 @@ def test_seconds_are_those_of_each_epoch_to_the_millisecond(tmp_path, monkeypatc
 
 def test_epochs_of_a_curve_are_those_at_which_the_committed_curves_stand():
     measured = json.loads(
-        (PROJECT / "report" / "results" / "05_gan.json").read_text(encoding="utf-8")
+        (PROJECT / "report" / "results" / "15_gan.json").read_text(encoding="utf-8")
     )
     assert list(training.CURVE_EPOCHS) == measured["values"]["fcd"]["at"]
 
@@ -592,7 +592,7 @@ while not pathlib.Path("restarted").exists():
     time.sleep(0.01)
 now()
 try:
-    code_digest.of_notebook("04_training")
+    code_digest.of_notebook("05_training")
 except code_digest.SourceChangedError as error:
     print(json.dumps(str(error)))
 """

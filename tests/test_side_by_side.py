@@ -104,8 +104,8 @@ def test_what_trains_begins_first_and_what_is_timed_is_alone_and_last(monkeypatc
     monkeypatch.setattr(machine, "cores", lambda: 2)
     execution.run(execution.plan())
     (first, *_), timed = began
-    assert first == "04_training"
-    assert (timed, lanes) == (["11_speed"], [2, 1])
+    assert first == "00_study_in_one_page"
+    assert (timed, lanes) == (["19_speed"], [2, 1])
     assert sorted(began[0] + timed) == notebooks.names()
 
 

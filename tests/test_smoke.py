@@ -96,7 +96,7 @@ def words(option, values):
 
 def test_a_plain_papermill_call_from_elsewhere_gets_a_folder_of_its_own(tmp_path):
     values = {**TINY, "model": "vae", "batch_norm": True, "beta": 4}
-    notebook = PROJECT / "notebooks" / "09_measured_run.ipynb"
+    notebook = PROJECT / "notebooks" / "18_measured_run.ipynb"
     execute("papermill", notebook, "out.ipynb", *words("-p", values), folder=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["out.ipynb"]
     assert "every number is only shown" in (tmp_path / "out.ipynb").read_text(encoding="utf-8")
@@ -118,7 +118,7 @@ from vae_helpers.benchmarks import speed
 matplotlib.use("agg")
 speed.training_memory = lambda *_, **__: 0.0  # it depends on no seed, and takes two processes
 values = json.loads(sys.argv[1])
-notebook = json.loads(pathlib.Path("notebooks/06_vae_vs_gan.ipynb").read_text(encoding="utf-8"))
+notebook = json.loads(pathlib.Path("notebooks/16_vae_vs_gan.ipynb").read_text(encoding="utf-8"))
 for cell in notebook["cells"]:
     if cell["cell_type"] == "code":
         exec("".join(cell["source"]))
@@ -134,7 +134,7 @@ def test_another_seed_changes_the_live_numbers_of_the_comparison_and_only_them(w
     done = warm_python.run(COMPARISON, json.dumps(values), folder=PROJECT)
     assert done.returncode == 0, done.stderr
     found = json.loads(planned.results.read_text(encoding="utf-8"))["values"]
-    published = PROJECT / "report" / "results" / "06_vae_vs_gan.json"
+    published = PROJECT / "report" / "results" / "16_vae_vs_gan.json"
     committed = json.loads(published.read_text(encoding="utf-8"))["values"]
     for name, entry in found.items():
         read_from_studies = entry["kind"] in ("exact", "table")

@@ -89,7 +89,7 @@ class Model(nn.Module):
 
 
 def test_an_epoch_of_what_is_taught_is_an_epoch_of_the_package_to_the_bit():
-    taught, _ = paste(course_up_to("04_training"))
+    taught, _ = paste(course_up_to("05_training"))
     assert taught["train_epoch"].__module__ == taught["VAE"].__module__ == "pasted"
     config = training.TrainConfig(batch_size=16, hidden_dims=(16,), latent_dim=3)
     images, found = torch.rand(40, 784), []

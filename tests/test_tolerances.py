@@ -27,9 +27,10 @@ full = { cap = 5.0 }
 COMMITTED = tomllib.loads(tolerances.TOLERANCES.read_text(encoding="utf-8"))
 TABLES = sorted(tolerance_tables.TABLES.glob("*/*.csv"))
 TOO_WIDE = {
-    "04_training": {"held_out_relu_sgd", "aggregate_variance", "aggregate_covariance_size"},
-    "05_gan": {"reply_std", "reply_to_nearest_mode"},
-    "07_latent_space": {"minus_elbo_2d", "cost_of_two_latents"},
+    "05_training": {"held_out_relu_sgd"},
+    "09_latent_space": {"minus_elbo_2d", "cost_of_two_latents"},
+    "10_codes": {"aggregate_variance", "aggregate_covariance_size"},
+    "14_gan_game": {"reply_std", "reply_to_nearest_mode"},
 }
 """Wider than their caps with the five seeds of their full tables: they keep an earlier interval."""
 

@@ -90,16 +90,16 @@ def test_the_command_finds_notebooks_by_their_beginning_and_refuses_others(monke
     asked = []
     monkeypatch.setattr(machine, "cores", lambda: 2)
     monkeypatch.setattr(verify, "verify", lambda paths, **how: asked.append((paths, *how.values())))
-    for words in (["04", "01_data"], ["--smoke", "04"], ["04", "--executed"]):
+    for words in (["05", "01_data"], ["--smoke", "05"], ["05", "--executed"]):
         monkeypatch.setattr(sys, "argv", ["verify.py", *words])
         verify.main()
     monkeypatch.setattr(sys, "argv", ["verify.py", "04_trainign"])
     with pytest.raises(SystemExit, match="2"):
         verify.main()
-    full = [verify.NOTEBOOKS / f"{name}.ipynb" for name in ("04_training", "01_data")]
+    full = [verify.NOTEBOOKS / f"{name}.ipynb" for name in ("05_training", "01_data")]
     assert asked == [
         (full, 2, None),
-        ([execution.REFERENCES / "04_training.ipynb"], 1, None),
+        ([execution.REFERENCES / "05_training.ipynb"], 1, None),
         (full[:1], 1, PROJECT / "build" / "full" / "notebooks"),
     ]
 

@@ -44,5 +44,5 @@ def write_toy_weights(folder, networks):
     }
     for name, network in networks.items():
         tensors = packed(network, extras[name])
-        save_file(tensors, folder / f"07_latent_space_{name}.safetensors")
+        save_file(tensors, folder / f"09_latent_space_{name}.safetensors")
     return extras

@@ -114,7 +114,7 @@ def _passed(report: Path) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument(
-        "notebooks", nargs="*", metavar="NOTEBOOK", help='such as "04"; all if none'
+        "notebooks", nargs="*", metavar="NOTEBOOK", help='such as "05"; all if none'
     )
     parser.add_argument("--smoke", action="store_true", help="tests/smoke")
     parser.add_argument(

@@ -220,7 +220,7 @@ def _parser() -> ArgumentParser:
 
     run = commands.add_parser("run", help="execute notebooks into build/")
     run.set_defaults(do=_run)
-    run.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="such as 04_training, or 04")
+    run.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="such as 05_training, or 05")
     _add_parameters(run)
 
     digits = commands.add_parser("digits", help="a first picture: two epochs, a hundred samples")

@@ -152,6 +152,7 @@ RULES: Mapping[str, Rule] = {
     "dataset": Choice(tuple(DATASETS)),
     "binarize": Choice(("none", "dynamic")),
     "compare_epochs": Number(int, 1, 1_000),
+    "arm_epochs": Number(int, 1, 1_000),
     "model": Choice(("vae", "gan", "wgan", "flow", "layered", "conv_vae", "conv_gan", "images")),
     "sampler": Choice(("prior", "mixture")),
     "components": Number(int, 1, 1_000),

@@ -78,7 +78,7 @@ def committed_networks():
     """PyTorch's networks with the weights of the committed files."""
     networks = {"vae": VAE(), "vae_2d": VAE(latent_dim=2), "gan": Generator(batch_norm=False)}
     for name, network in networks.items():
-        tensors = load_file(WEIGHTS / f"07_latent_space_{name}.safetensors")
+        tensors = load_file(WEIGHTS / f"09_latent_space_{name}.safetensors")
         hidden = network.hidden if name == "gan" else network.decoder
         linear = [module for module in hidden if hasattr(module, "weight")]
         for number, layer in enumerate([*linear, network.to_logits]):
@@ -157,7 +157,7 @@ def test_the_book_s_page_holds_the_weights_of_the_run(book, name):
     page = (book / "explorer.html").read_text(encoding="utf-8")
     held = base64.b64decode(re.search(f'octet-stream" id="{name}">([^<]*)<', page)[1])
     results = json.loads(
-        (PROJECT / "report" / "results" / "07_latent_space.json").read_text(encoding="utf-8")
+        (PROJECT / "report" / "results" / "09_latent_space.json").read_text(encoding="utf-8")
     )
     assert hashlib.sha256(held).hexdigest() == results["weights"][name]["sha256"]
 
@@ -168,7 +168,7 @@ def test_one_changed_weight_is_noticed(toy, visit, tmp_path, name, layer):
     file, networks, _ = toy
     for path in file.parent.glob("*.safetensors"):
         tensors = load_file(path)
-        if path.stem == f"07_latent_space_{name}":
+        if path.stem == f"09_latent_space_{name}":
             unit = tensors[f"{layer}.weight"].abs().sum(dim=0).argmax()  # one that is in use
             tensors[f"{layer}.weight"][0, unit] += 0.5
         save_file(tensors, tmp_path / path.name)
@@ -224,7 +224,7 @@ def test_every_slider_changes_the_picture_as_pytorch_says(toy, opened):
 
 def test_every_slider_of_the_book_s_page_changes_the_picture_as_pytorch_says(book_url, visit):
     page = visit(f"{book_url}/explorer.html").page
-    codes = load_file(WEIGHTS / "07_latent_space_vae.safetensors")["codes"]
+    codes = load_file(WEIGHTS / "09_latent_space_vae.safetensors")["codes"]
     wrong = keyed_like_pytorch(page, committed_networks(), codes[0])
     # an unused dimension may leave every shade as it is
     assert set(wrong) <= set(sliders(page)[page.locator("#used-dimensions .dimension").count() :])
@@ -659,4 +659,4 @@ def test_a_page_without_scripts_says_where_the_figures_are(toy, browser):
     said, link = note.inner_text(), note.locator("a").get_attribute("href")
     page.close()
     assert "scripts are switched off" in said
-    assert link == "notebooks/07_latent_space.html"
+    assert link == "notebooks/09_latent_space.html"

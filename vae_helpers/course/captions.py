@@ -1,7 +1,7 @@
 """Captions and alternative texts of the figures, from notebooks/captions.toml.
 
-    [04_training.loss]
-    caption = "Figure 4.1. Loss over {epochs} epochs."
+    [05_training.loss]
+    caption = "Figure 5.1. Loss over {epochs} epochs."
     alt = "Two falling curves. Most of the fall happens in the first three epochs."
 
 A name in braces is a parameter of the notebook; `{train_images:,}` formats it as Python does.
@@ -35,7 +35,7 @@ def read(notebook: str, figure: str, values: Mapping[str, Any], *, path: Path) -
     """Caption and alternative text of one figure.
 
     Args:
-        notebook: such as "04_training".
+        notebook: such as "05_training".
         figure: its name in `results.show`.
         values: the notebook's parameters, for the placeholders.
         path: of captions.toml.

@@ -1,8 +1,8 @@
 """What a terminal shows while notebooks are executed: a line for each that is under way.
 
-    05_gan           cell 14 of 31  epochs 1 to 30: 12 of 30, 1:02 left  d_loss 1.1
-    04_training      cell  9 of 40  epochs 1 to 30: 21 of 30, 0:16 left  train_bce 84.1
-    2 of 11 notebooks done, about 3:10 left
+    15_gan           cell 14 of 31  epochs 1 to 30: 12 of 30, 1:02 left  d_loss 1.1
+    05_training      cell  9 of 40  epochs 1 to 30: 21 of 30, 0:16 left  train_bce 84.1
+    2 of 22 notebooks done, about 3:10 left
 
 Where the output is no terminal, only the beginnings and ends of notebooks are printed.
 """

@@ -34,14 +34,15 @@ if TYPE_CHECKING:
 PUBLISHED = PROJECT / "report"
 REFERENCES = PROJECT / "tests" / "smoke"
 LONG = {
-    "04_training": 20.0,
-    "05_gan": 17.0,
-    "07_latent_space": 9.0,
-    "03_ablation": 9.0,
-    "10_clinic": 6.0,
+    "00_study_in_one_page": 40.0,
+    "05_training": 20.0,
+    "15_gan": 17.0,
+    "09_latent_space": 9.0,
+    "06_ablation": 9.0,
+    "17_clinic": 6.0,
 }
 """Notebooks that train, the longest first, each with about how many times as long as another."""
-ALONE = ("11_speed",)
+ALONE = ("19_speed",)
 """Notebooks whose subject is time: nothing else is executed meanwhile."""
 MOST_AT_A_TIME = 4
 """Kernels, of some 700 MB each; with more of them the longest notebook would take as long."""
@@ -78,7 +79,7 @@ def plan(
     """What would be executed, with everything checked.
 
     Args:
-        asked: names of notebooks, unambiguous beginnings of names ("04"), or paths; all if empty.
+        asked: names of notebooks, unambiguous beginnings of names ("05"), or paths; all if empty.
         given: values by parameter name, as text or as numbers; a notebook takes those it has.
         profile: "full" or "smoke"; `given` comes on top.
 
@@ -322,6 +323,8 @@ def _publish(executions: Sequence[Execution]) -> None:
                 old.unlink()
     for execution in executions:
         _replace(notebooks.NOTEBOOKS, execution, clean_metadata)
+        if not execution.results.exists():  # a notebook that imports nothing of ours
+            continue
         results = execution.results.read_bytes()
         write_whole(PUBLISHED / "results" / execution.results.name, results)
         for kind, file in _files(json.loads(results)):
@@ -351,6 +354,8 @@ def _publish_references(executions: Sequence[Execution]) -> None:
 def clean_metadata(notebook: Any) -> Any:
     """Take out what depends on the execution, and give each figure's alt text to its cell.
 
+    A cell with the tag hide-output hides it in JupyterLab too.
+
     Args:
         notebook: an nbformat notebook, changed in place.
     """
@@ -359,10 +364,14 @@ def clean_metadata(notebook: Any) -> Any:
         "language_info": {"name": "python"},
     }
     for cell in notebook.cells:
-        tags = cell.metadata.get("tags", [])
+        tags, own = cell.metadata.get("tags", []), cell.metadata.get("mystnb", {}).get("image", {})
         cell.metadata = {"tags": tags} if tags else {}
+        if "hide-output" in tags:
+            cell.metadata["jupyter"] = {"outputs_hidden": True}
         for output in cell.get("outputs", []):
             alt = output.get("metadata", {}).get("image/png", {}).get("alt")
+            if "image/png" in output.get("data", {}):
+                alt = alt or own.get("alt")  # written by hand where no caption of ours is
             if alt:
                 cell.metadata["mystnb"] = {"image": {"alt": alt}}
     return notebook

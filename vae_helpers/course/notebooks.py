@@ -20,6 +20,7 @@ PROFILES = ("full", "smoke")
 SMOKE: Mapping[str, Any] = {
     "epochs": 2,
     "compare_epochs": 1,
+    "arm_epochs": 2,
     "train_images": 3_000,
     "test_images": 1_000,
     "generated_images": 1_000,

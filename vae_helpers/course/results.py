@@ -1,6 +1,6 @@
 """What a notebook has found: its parameters, its folder, and the numbers it stands for.
 
-    results = begin("04_training", globals())
+    results = begin("05_training", globals())
     config = results.config(TrainConfig, beta=0.0)    # the other fields from the parameters
     results.check("train_loss_30", value)    # held against its tolerance, recorded
     results.measure("seconds_per_epoch", 2.4, unit="s")    # depends on the machine, recorded
@@ -315,7 +315,7 @@ def begin(
     """Start a notebook's results with the values that its parameters have now.
 
     Args:
-        notebook: the file's name without ending, such as "04_training".
+        notebook: the file's name without ending, such as "05_training".
         namespace: where the parameters are found by their names: `globals()` in a notebook.
         cell: says which execution of which cell calls.
 

@@ -119,7 +119,7 @@ def read(notebook: str, profile: str, *, path: Path = TOLERANCES) -> dict[str, T
     """The tolerances of one notebook, by the number's name.
 
     Args:
-        notebook: such as "04_training".
+        notebook: such as "05_training".
         profile: "full" or "smoke"; for any other the numbers have a unit but no interval.
 
     Raises:

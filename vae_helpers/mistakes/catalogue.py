@@ -1,6 +1,6 @@
 """A catalogue of well-known mistakes, and how to plant one in a copy of the project.
 
-`make mutants` plants each mistake and shows which test catches it; notebook 10_clinic trains with
+`make mutants` plants each mistake and shows which test catches it; notebook 17_clinic trains with
 some of them and asks the reader which is which.
 """
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
 from vae_helpers import classifier, features
 from vae_helpers.classifier import Classifier
 from vae_helpers.data import load
 from vae_helpers.store import runs
+from vae_helpers.store.cache import cached
 
 
 def reference_classifier(dataset: str) -> Classifier:
@@ -28,6 +31,26 @@ def reference_classifier(dataset: str) -> Classifier:
         "distances (FCD, KID) may be compared with each other only"
     )
     return _trained("classifier", dataset)
+
+
+def rounded_features(
+    dataset: str, *, device: torch.device | str = "cpu"
+) -> Callable[[Tensor], Tensor]:
+    """The features that the FCD compares: images `[N, 784]` to `[N, 64]`, kept on disk.
+
+    The images are rounded to black and white first, so that contrast cannot move the distance.
+
+    Args:
+        dataset: a name in `data.DATASETS`, whose reference classifier reads the images.
+        device: where it reads them.
+    """
+    reference, read = reference_classifier(dataset), cached(classifier.read)
+
+    def rounded_and_read(images: Tensor) -> Tensor:
+        made: Tensor = read(features.rounded(images).to(device), model=reference).features
+        return made
+
+    return rounded_and_read
 
 
 def extractors(dataset: str, train_images: Tensor) -> dict[str, nn.Module]:
