@@ -103,9 +103,9 @@ def test_a_plain_papermill_call_from_elsewhere_gets_a_folder_of_its_own(tmp_path
 
 
 def test_the_command_line_leaves_nothing_in_the_folder_that_it_is_called_from(tmp_path):
-    (planned,) = execution.plan(["08"], {"confidence": 0.5})
+    (planned,) = execution.plan(["13"], {"confidence": 0.5})
     planned.results.unlink(missing_ok=True)
-    execute("vae_helpers", "run", "08", "-p", "confidence", "0.5", folder=tmp_path)
+    execute("vae_helpers", "run", "13", "-p", "confidence", "0.5", folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert planned.results.exists()
 
@@ -129,7 +129,7 @@ for cell in notebook["cells"]:
 
 def test_another_seed_changes_the_live_numbers_of_the_comparison_and_only_them(warm_python):
     values = {**TINY, "seed": 7}
-    (planned,) = execution.plan(["06"], values)
+    (planned,) = execution.plan(["16"], values)
     planned.results.unlink(missing_ok=True)
     done = warm_python.run(COMPARISON, json.dumps(values), folder=PROJECT)
     assert done.returncode == 0, done.stderr
