@@ -32,6 +32,11 @@ parent = pathlib.Path(f"/proc/{os.getppid()}/cmdline").read_bytes().decode()
 print(json.dumps([parent, f"{kernel.transport} {kernel.ip}", scratch.name]))"""
 
 
+DRAWS = """import matplotlib.pyplot as plt
+plt.plot([0, 1])
+plt.show()"""
+
+
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
     """A course that has no notebooks yet."""
@@ -93,6 +98,19 @@ def test_kernels_talk_through_sockets_that_are_gone_afterwards(ran):
     talked = [socket for _, socket, _ in ran.told]
     assert sorted(talked) == sorted(f"ipc {folder}/kernel" for folder in ran.sockets)
     assert not any(pathlib.Path(folder).exists() for folder in ran.sockets)
+
+
+def test_a_forked_kernel_shows_a_figure_of_plain_matplotlib_as_a_fresh_one_does(toy):
+    for name in ("01_toy", "02_toy"):
+        nbformat.write(notebook_of(PARAMETERS, DRAWS), toy / f"{name}.ipynb")
+    first, second = execution.plan()
+    shown = []
+    for executions in ([first, second], [second]):  # forked, and alone in a kernel of Jupyter's
+        execution.run(executions, threads=1)
+        (output,) = nbformat.read(second.output, as_version=4).cells[-1].outputs
+        shown.append(output.data)
+    assert shown[0].keys() == {"image/png", "text/plain"}
+    assert shown[0] == shown[1]
 
 
 def test_a_forked_kernel_removes_its_temporary_folders_when_it_ends(ran):

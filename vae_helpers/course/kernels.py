@@ -107,6 +107,7 @@ def _serve(arguments: list[str], env: dict[str, str], folder: str, sockets: Any)
     numpy.random.seed()
     kernel = IPKernelApp.instance()
     kernel.initialize(arguments)
+    kernel.shell.enable_matplotlib("inline")  # matplotlib has chosen its backend already, too
     sockets.close()  # it is bound
     kernel.start()
     atexit._run_exitfuncs()  # such as temporary folders'; a process of multiprocessing has none
