@@ -19,6 +19,7 @@ from pygments.lexers import get_lexer_by_name
 from vae_helpers.exercises.student import BEGIN, END, student_notebook
 
 PROJECT = Path(__file__).resolve().parent.parent
+LANGUAGE = {"name": "python", "pygments_lexer": "ipython3"}
 CAPTION = re.compile(r"\*(?P<caption>Figure (?P<number>\d+\.\d+\w?)\. .+)\*", re.DOTALL)
 NUMBER = r"\d+\.\d+|\d\d(?!\d)"
 NOUN = r"\b(?:[Nn]otebooks?|[Aa]ppendix|Figures?)\s"
@@ -178,8 +179,7 @@ def notebook_page(
         elif not is_plain(cell):
             new["outputs"] = with_figures(cell["outputs"], source / "notebooks" / "figures")
         cells.append(new)
-    language = {"name": "python", "pygments_lexer": "ipython3"}
-    return dict(notebook, cells=cells, metadata=dict(notebook["metadata"], language_info=language))
+    return dict(notebook, cells=cells, metadata=dict(notebook["metadata"], language_info=LANGUAGE))
 
 
 def exercise_page(solution: dict[str, Any]) -> dict[str, Any]:
@@ -204,11 +204,10 @@ def exercise_page(solution: dict[str, Any]) -> dict[str, Any]:
             )
         elif source.startswith("check("):
             cells, waiting = cells + waiting, []
-    language = {"name": "python", "pygments_lexer": "ipython3"}
     return {
         **reader,
         "cells": cells + waiting,
-        "metadata": {**reader["metadata"], "language_info": language},
+        "metadata": {**reader["metadata"], "language_info": LANGUAGE},
     }
 
 
