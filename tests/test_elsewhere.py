@@ -49,7 +49,7 @@ def run_in_locale(code, *arguments, **variables):
 
 def copy_of(folder, *names):
     """Parts of the project, as a clone would hold them."""
-    ignored = shutil.ignore_patterns("__pycache__", ".unpacked", "*.lock", "*-ubyte")
+    ignored = shutil.ignore_patterns("__pycache__", ".unpacked", "*.lock")
     for name in names:
         source, target = PROJECT / name, folder / name
         if source.is_dir():
@@ -123,8 +123,7 @@ FILES = (
 
 def test_a_package_without_a_checkout_says_that_it_has_no_images_and_takes_a_folder(run, tmp_path):
     package = copy_of(tmp_path / "site", "vae_helpers")
-    data = copy_of(tmp_path / "images", "data/MNIST") / "data"
-    done = run(UNPACK, "", data, folder=tmp_path, package=package)
+    done = run(UNPACK, "", PROJECT / "data", folder=tmp_path, package=package)
     assert "site/data does not exist; give the folder that holds MNIST/raw" in done.stdout
     assert done.stdout.endswith(f"/MNIST/raw {FILES}\n"), done.stderr
 

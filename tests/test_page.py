@@ -1,6 +1,7 @@
 """The study on one page: short, plain, and the same study as the package's."""
 
 import re
+import shutil
 
 import nbformat
 import notebook_rules as rules
@@ -46,6 +47,18 @@ def test_the_page_is_short_and_imports_nothing_of_ours():
 def test_it_points_to_a_notebook_service_with_the_address_left_open():
     text = "\n".join(cell.source for cell in PAGE.cells)
     assert "colab.research.google.com/github/OWNER/REPOSITORY/" in text
+
+
+def test_it_leaves_the_folder_of_the_images_as_it_was(tmp_path, monkeypatch):
+    shutil.copytree(PROJECT / "data" / "MNIST", tmp_path / "data" / "MNIST")
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    before = sorted((tmp_path / "data").rglob("*"))
+    namespace = {"train_images": 60_000}
+    exec(cell_with("import torch"), namespace)
+    exec(cell_with("digits = MNIST"), namespace)
+    assert namespace["images"].shape == (60_000, 784)
+    assert sorted((tmp_path / "data").rglob("*")) == before  # other notebooks read it meanwhile
 
 
 def test_its_model_and_its_loss_are_the_package_s(page):
