@@ -174,6 +174,18 @@ def test_an_interrupt_says_that_the_same_command_goes_on_and_leaves_no_process(p
     assert not (tmp_path / "table.csv").exists()
 
 
+def test_a_connection_that_closes_after_its_cluster_prints_nothing(project):
+    code = (
+        "import logging\n"
+        "from vae_helpers.studies import running\n"
+        "with running._client(None, 1):\n"
+        "    pass\n"
+        "logging.getLogger('distributed.batched').info('Batched Comm Closed')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_failed_cells_stay_in_the_table_with_their_errors_and_are_run_again(
     project, tmp_path, monkeypatch
 ):

@@ -291,6 +291,8 @@ def _client(scheduler: str | None, workers: int) -> Iterator[Client]:
     from distributed import Client, LocalCluster
 
     if scheduler is None:
+        # the cluster silences this only while it lives, and its connections may close after it
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
         with _interrupts_ignored():
             cluster = LocalCluster(
                 n_workers=workers,
