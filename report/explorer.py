@@ -2,25 +2,26 @@
 
     python report/explorer.py --weights report/weights --output build/book/explorer.html
 
-The page is report/explorer/template.html with the style, the script and the bytes of the three
-files inside. It asks nobody for anything, and opens from a file as well as from a server.
+The page is report/interactive/explorer/template.html with the styles, the modules as one script
+and the bytes of the three files inside. It asks nobody for anything, and opens from a file as well
+as from a server.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
-import re
 import sys
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load
 
+import bundle
 from vae_helpers.course.decoders import unpacked
 from vae_helpers.store.files import DamagedFileError, write_whole
 
-SOURCES = Path(__file__).resolve().parent / "explorer"
+SOURCES = Path(__file__).resolve().parent / "interactive"
 MODELS = ("vae", "vae_2d", "gan")
 REMEDY = "run notebook 09 with its default parameters (`make refresh`) to export them again"
 
@@ -36,10 +37,9 @@ def page(weights: Path) -> str:
         DamagedFileError: a file is missing, damaged, or not what the page can draw; the message
             names it.
     """
-    parts = {
-        name: (SOURCES / name).read_text(encoding="utf-8")
-        for name in ("explorer.css", "explorer.js")
-    }
+    styles = (SOURCES / "shared" / "page.css", SOURCES / "explorer" / "explorer.css")
+    parts = {path.name: path.read_text(encoding="utf-8") for path in styles}
+    parts["explorer.js"] = bundle.script(SOURCES / "explorer" / "main.js")
     sizes = {}
     for name in MODELS:
         path = weights / f"09_latent_space_{name}.safetensors"
@@ -50,8 +50,8 @@ def page(weights: Path) -> str:
             f"{weights}: expected vae and gan with equally many latent dimensions and vae_2d with "
             f"2, got {sizes}; {REMEDY}"
         )
-    template = (SOURCES / "template.html").read_text(encoding="utf-8")
-    return re.sub(r"\{\{ (\S+) \}\}", lambda marker: parts[marker[1]], template)
+    template = (SOURCES / "explorer" / "template.html").read_text(encoding="utf-8")
+    return bundle.page(template, parts)
 
 
 def _checked(path: Path, *, with_codes: bool) -> tuple[bytes, int]:

@@ -10,6 +10,7 @@ from published import load
 from safetensors.torch import load_file, save_file
 from toy_decoders import toy_decoders, write_toy_weights
 
+bundle = load("bundle")
 explorer = load("explorer")
 
 

@@ -2,14 +2,17 @@
 
 import base64
 import hashlib
+import io
 import json
 import math
 import re
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from published import load
 from safetensors.torch import load_file, save_file
 from torch.distributions import Normal
@@ -18,6 +21,7 @@ from toy_decoders import LATENTS, toy_decoders, write_toy_weights
 from vae_helpers import PROJECT
 from vae_helpers.models import VAE, Generator
 
+bundle = load("bundle")
 explorer = load("explorer")
 
 MODELS = ("vae", "vae_2d", "gan")
@@ -269,8 +273,8 @@ def test_a_random_draw_is_decoded_and_another_follows(toy, opened):
 
 def normals(page, seed, count):
     script = """([seed, count]) => {
-      const source = explorer.normals(seed);
-      return Array.from({ length: count }, () => source.next().value);
+      const source = explorer.normal(seed);
+      return Array.from({ length: count }, source);
     }"""
     return torch.tensor(page.evaluate(script, [seed, count]))
 
@@ -482,6 +486,189 @@ def test_both_networks_decode_the_draws_of_the_seed(toy, opened):
     settle(opened)
     again = [ink(opened, f"draws-{name}", columns=5, rows=5) for name in ("vae", "gan")]
     assert all(map(torch.equal, first, again))
+
+
+# ---- The address and the pictures --------------------------------------------------------------
+
+
+LOOK = f"""() => {{
+  const read = {READ};
+  const controls = document.querySelectorAll("input, select, details");
+  const canvases = document.querySelectorAll("canvas");
+  const hash = (data) => data.reduce((sum, x) => (31 * sum + x) | 0, 7);
+  return {{
+    controls: Array.from(controls, (it) => [it.id, it.value, it.checked, it.open]),
+    pictures: Array.from(canvases, (it) => [
+      it.id, it.hidden, it.ariaLabel, hash(read(it.id).data)]),
+    words: document.querySelector("main").innerText,
+  }};
+}}"""
+"""Everything that can be seen and set."""
+
+
+def look(page):
+    ready(page)
+    settle(page)
+    return page.evaluate(LOOK)
+
+
+def fragment(page):
+    """What the address holds once the settings have rested."""
+    page.wait_for_timeout(400)
+    return page.url.partition("#")[2]
+
+
+def change_everything(page):
+    """Every setting that a link holds, by the controls of the page."""
+    page.locator("summary").click()
+    page.get_by_role("combobox", name="Start from").select_option("7, image 3")
+    page.locator("#z3").press("ArrowRight")
+    page.get_by_role("combobox", name="From", exact=True).select_option("2, image 2")
+    page.get_by_role("combobox", name="To", exact=True).select_option("9, image 4")
+    page.get_by_role("radio", name="spherical").check()
+    page.get_by_role("slider", name="Position").fill("0.37")
+    drag(page, (0.31, 0.23))
+    page.mouse.up()
+    page.get_by_role("checkbox", name="test images").check()
+    for digit in (0, 4):
+        page.locator(f"#digit-{digit}").uncheck()
+    page.get_by_role("spinbutton", name="Seed").fill("4294967295")
+
+
+NAMES = {"z", "unused", "from", "to", "way", "t", "z1", "z2", "codes", "hidden", "seed", "code"}
+
+
+def test_a_link_restores_every_setting(toy, opened, visit):
+    before = look(opened)
+    change_everything(opened)
+    seen, held = look(opened), fragment(opened)
+    assert {part.partition("=")[0] for part in held.split("&")} == NAMES
+    changed = [a != b for a, b in zip(before["pictures"], seen["pictures"], strict=True)]
+    assert sum(changed) == len(changed) - 1  # of all pictures only the map is always the same
+    other = visit(f"{toy[0].as_uri()}#{held}")
+    assert look(other.page) == seen
+    assert other.problems == []
+
+
+def test_another_fragment_in_the_same_page_restores_as_well(opened):
+    before = look(opened)
+    change_everything(opened)
+    seen, held = look(opened), fragment(opened)
+    opened.evaluate("location.hash = ''")
+    assert look(opened) == before
+    opened.evaluate("(held) => { location.hash = held; }", held)
+    assert look(opened) == seen
+    opened.go_back()
+    assert look(opened) == before
+
+
+def test_the_first_look_needs_no_fragment(opened):
+    assert fragment(opened) == ""
+    opened.get_by_role("slider", name="Position").fill("0.2")
+    assert fragment(opened) == "t=0.2"
+    opened.get_by_role("slider", name="Position").fill("0.5")
+    assert fragment(opened) == ""
+    assert opened.url.endswith("explorer.html")
+
+
+def test_numbers_between_the_steps_of_a_slider_are_kept(toy, visit):
+    page = visit(f"{toy[0].as_uri()}#z1=0.123456789&t=0.123").page
+    ready(page)
+    assert page.locator("#walk-t").inner_text() == "0.12"
+    page.get_by_role("button", name="Draw again").click()
+    assert fragment(page) == "t=0.123&z1=0.123456789&seed=2"
+    z = torch.tensor([0.123456789, 0])
+    assert shows(page, "map-picture", toy[1], "vae_2d", z)
+
+
+def test_what_a_link_cannot_mean_is_said_and_left_out(toy, opened, visit):
+    before = look(opened)
+    wrong = "z=1_2&from=50&way=round&t=2&z1=-4&codes=1&hidden=x&seed=-1&colour=red"
+    page = visit(f"{toy[0].as_uri()}#{wrong}").page
+    assert look(page) == before
+    said = page.locator("#share-status").inner_text()
+    assert (
+        re.findall("“(\\w+)” has to be", said)
+        == wrong.replace("&colour=red", "").replace("=", "&").split("&")[::2]
+    )
+    assert "no setting “colour”" in said
+    assert f"“z” has to be {LATENTS} numbers" in said
+    assert "“from” has to be a whole number from 0 to 49, got “50”" in said
+    page.evaluate("location.hash = 'seed=3'")
+    settle(page)
+    assert page.locator("#share-status").inner_text() == ""
+
+
+def test_the_link_is_copied(toy, opened):
+    opened.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    opened.get_by_role("spinbutton", name="Seed").fill("12")
+    opened.get_by_role("button", name="Copy link").click()
+    settle(opened)
+    assert opened.evaluate("navigator.clipboard.readText()") == f"{toy[0].as_uri()}#seed=12"
+    assert opened.get_by_role("status").inner_text() == "Link copied."
+
+
+def test_where_nothing_can_be_copied_the_link_is_shown_and_selected(toy, visit):
+    page = visit(toy[0].as_uri()).page
+    page.add_init_script(
+        "navigator.clipboard.writeText = () => Promise.reject(new Error('denied'))"
+    )
+    page.reload()
+    ready(page)
+    page.get_by_role("spinbutton", name="Seed").fill("12")
+    page.get_by_role("button", name="Copy link").click()
+    field = page.get_by_role("textbox", name="Link")
+    assert field.input_value() == f"{toy[0].as_uri()}#seed=12"
+    assert page.evaluate("getSelection().toString()") == field.input_value()
+
+
+def saved(page, section):
+    """The picture that a section's button saves, as `[height, width, 3]`."""
+    with page.expect_download() as download:
+        page.locator("section").nth(section).get_by_role("button", name="Save picture").click()
+    assert download.value.suggested_filename.endswith(".png")
+    return np.asarray(Image.open(download.value.path()).convert("RGB"), dtype=float)
+
+
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("section", "canvases"),
+    [
+        (0, ["dimensions-picture"]),
+        (1, ["walk-picture", "walk-film"]),
+        (2, ["map-grid", "map-codes", "map-picture"]),
+        (3, ["draws-vae", "draws-gan"]),
+    ],
+)
+def test_a_saved_picture_looks_like_the_screen(toy, visit, section, canvases, color_scheme):
+    page = visit(f"{toy[0].as_uri()}#codes=on&t=0.2", color_scheme=color_scheme).page
+    ready(page)
+    settle(page)
+    picture = saved(page, section)
+    page.add_style_tag(content="#map-names, #map-marker { visibility: hidden; }")
+    screen = np.asarray(
+        Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB"), dtype=float
+    )
+    boxes = [page.locator(f"#{name}").bounding_box() for name in canvases]
+    scrolled = page.evaluate("scrollY")
+    left, top = (min(box[it] for box in boxes) for it in ("x", "y"))
+    for box in boxes:
+        inset = 8  # a frame and a padding, at most
+        x, y = round(box["x"]) + inset, round(box["y"] + scrolled) + inset
+        width, height = round(box["width"]) - 2 * inset, round(box["height"]) - 2 * inset
+        on_screen = screen[y : y + height, x : x + width]
+        # the picture's margin is 16 pixels, and begins where the first canvas has its own pixels
+        right, down = round(box["x"] - left) + 16 + inset, round(box["y"] - top) + 16 + inset
+        difference = min(
+            np.abs(
+                picture[down - b : down - b + height, right - a : right - a + width] - on_screen
+            ).mean()
+            for a in (0, 1, 3, 5)
+            for b in (0, 1, 3, 5)
+        )
+        # of 255; the film's pixels lie between those of the screen
+        assert difference < (3 if box is boxes[-1] and section == 1 else 0.5)
+        assert on_screen.std() > 5  # there is something to be seen
 
 
 # ---- Speed -------------------------------------------------------------------------------------
