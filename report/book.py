@@ -27,6 +27,7 @@ import build
 import explorer
 import guide
 import instructor
+import lab
 import pages
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -54,7 +55,10 @@ def lay_out(results: Path, notebooks: Path, source: Path) -> None:
     (source / "extra" / "explorer.html").write_text(
         explorer.page(results / "weights"), encoding="utf-8"
     )
+    (source / "extra" / "lab.html").write_text(lab.page(PROJECT / "data"), encoding="utf-8")
     copy_files(results / "figures", source / "report" / "figures")
+    pictures = Path("report", "interactive", "pictures")
+    copy_files(PROJECT / pictures, source / pictures)
 
     html = build.to_html(results)
     (source / "report.md").write_text(pages.report_page(html), encoding="utf-8")

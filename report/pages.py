@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +128,8 @@ def linked(text: str, known: Mapping[str, str]) -> str:
 def with_files(text: str, page: str, source: Path) -> str:
     """The text, with its links to files of the repository made into downloads.
 
-    A link to a folder, which a book has no page for, becomes its text; one to the explorer leads
-    to its page.
+    A link to a folder, which a book has no page for, becomes its text; one to the explorer or the
+    lab leads to its page, with the settings that it names.
 
     Args:
         text: Markdown.
@@ -138,8 +138,9 @@ def with_files(text: str, page: str, source: Path) -> str:
     """
 
     def download(match: re.Match[str]) -> str:
-        if match["target"].endswith("explorer.html"):  # which Sphinx does not make
-            return f'<a href="{"../" * page.count("/")}explorer.html">{match["text"]}</a>'
+        if match["target"] in ("explorer.html", "lab.html"):  # which Sphinx does not make
+            address = "../" * page.count("/") + match["target"] + escape(match["anchor"] or "")
+            return f'<a href="{address}">{match["text"]}</a>'
         path = (PROJECT / page).parent.joinpath(match["target"]).resolve()
         if path.suffix == ".ipynb" or not path.exists() or not path.is_relative_to(PROJECT):
             return match[0]  # Sphinx knows the page, or warns

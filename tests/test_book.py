@@ -11,7 +11,9 @@ from published import captions, load, notebooks
 from vae_helpers import PROJECT
 
 build = load("build")
+bundle = load("bundle")
 explorer = load("explorer")
+lab = load("lab")
 pages = load("pages")
 for name in ("lessons", "plan", "markup", "assignment", "guide", "instructor"):
     load(name)
@@ -131,6 +133,7 @@ def test_a_link_to_a_file_of_the_repository_becomes_a_download(tmp_path):
     [
         ("[studies](../report/results/studies)", "studies"),
         ("[the explorer](explorer.html)", '<a href="../explorer.html">the explorer</a>'),
+        ("[it](lab.html#beta=0&step=9)", '<a href="../lab.html#beta=0&amp;step=9">it</a>'),
         ("[06](06_ablation.ipynb#samples)", "[06](06_ablation.ipynb#samples)"),
         ("[gone](../gone.py)", "[gone](../gone.py)"),
         ("[page](https://example.org/a)", "[page](https://example.org/a)"),
