@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: digits run test verify refresh tolerances studies classifier report guide slides book serve test-book mutants faults bench clean
+.PHONY: digits run test verify refresh tolerances studies classifier report guide slides book serve lab-pictures test-book mutants faults bench clean
 
 digits: $(READY) ## a first picture: two epochs, a hundred samples, into build/digits.png
 	$(BIN)/python -m vae_helpers digits
@@ -55,6 +55,10 @@ book: $(READY) ## the committed notebooks, the report and the explorer as pages,
 
 serve: book ## show the book at http://localhost:8000, to this machine alone
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/book 8000
+
+lab-pictures: book ## the pictures of the lab's stories in the notebooks, taken in Chromium
+	$(BIN)/pip install --disable-pip-version-check --quiet -e '.[browser]'
+	$(BIN)/python report/lab_pictures.py --page build/book/lab.html --output report/interactive/pictures
 
 test-book: book ## open every page of the book in a real browser; installs Debian's if there is none
 	test -x /usr/bin/chromium || { apt-get update -qq && apt-get install -y -qq chromium fonts-dejavu-core; }

@@ -28,6 +28,8 @@ places = load("places")
 seal = load("seal")
 
 DECIMAL = re.compile(r"\d[\d,]*\.\d+")
+LAB = re.compile(r"\(lab\.html#[^)]*\)")
+"""Settings of the lab in a link, which its browser test reads."""
 CITED = re.compile(
     r"arXiv[: ]\d{4}\.\d{4,5}"  # a paper
     r"|[Ss]ection \d+(?:\.\d+)+"  # a section of one
@@ -108,7 +110,7 @@ def constants(root):
 def typed_decimals(root):
     """File, cell and literal of every decimal that is typed and no reference to a source."""
     for file, where, text in prose(root):
-        bare = CITED.sub("", places.PLACE.sub("", text))
+        bare = LAB.sub("", CITED.sub("", places.PLACE.sub("", text)))
         for literal in DECIMAL.findall(bare):
             yield file, where, literal
 
