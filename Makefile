@@ -63,7 +63,7 @@ lab-pictures: book ## the pictures of the lab's stories in the notebooks, taken 
 test-book: book ## open every page of the book in a real browser; installs Debian's if there is none
 	test -x /usr/bin/chromium || { apt-get update -qq && apt-get install -y -qq chromium fonts-dejavu-core; }
 	$(BIN)/pip install --disable-pip-version-check --quiet -e '.[browser]'
-	$(BIN)/pytest -q -n 2 --dist worksteal tests/browser
+	$(BIN)/pytest -q -n 2 --dist loadgroup tests/browser
 
 mutants: $(READY) ## plant mistakes in copies, show which test catches each, and count
 	$(BIN)/pip install --disable-pip-version-check --quiet -e '.[mutants]'

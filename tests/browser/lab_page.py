@@ -47,6 +47,15 @@ def arrived(page):
     painted(page)
 
 
+def until(page, holds):
+    """Whether something holds within ten seconds."""
+    for _ in range(200):
+        if holds():
+            return True
+        page.wait_for_timeout(50)
+    return False
+
+
 def painted(page):
     page.evaluate(
         "() => new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))"

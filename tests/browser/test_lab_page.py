@@ -12,6 +12,7 @@ from lab_page import (
     length_of_curve,
     painted,
     steps,
+    until,
     watched,
     weights,
     write,
@@ -66,7 +67,7 @@ def one_step(page):
 def test_play_trains_until_pause(opened):
     opened.locator("#play").click()
     assert opened.locator("#play").inner_text() == "Pause"
-    opened.wait_for_timeout(300)
+    assert until(opened, lambda: steps(opened) > 0)
     opened.locator("#play").click()
     assert opened.locator("#play").inner_text() == "Play"
     there = steps(opened)
@@ -145,10 +146,9 @@ def test_slow_motion_is_the_same_run_as_single_steps(opened):
     opened.evaluate("lab.tabs.toy.pace(1)")
     opened.locator("input[value=slow]").check()
     opened.locator("#play").click()
-    opened.wait_for_timeout(700)
+    assert until(opened, lambda: steps(opened) >= 2)
     opened.locator("#play").click()
     there, trained = steps(opened), weights(opened)
-    assert there >= 2
     opened.locator("#restart").click()
     for _ in range(there):
         opened.locator("#step").click()
@@ -373,15 +373,14 @@ def test_a_link_restores_every_setting_and_the_address_keeps_it(path, opened):
     assert restored == restored | expected
     assert control(opened, "units").input_value() == "8"
     assert not control(opened, "noise").is_checked()
-    opened.wait_for_timeout(400)
-    assert opened.url.partition("#")[2] == LINK.removeprefix("#tab=toy&")
+    written = LINK.removeprefix("#tab=toy&")
+    assert until(opened, lambda: opened.url.partition("#")[2] == written)
 
 
 def test_a_change_is_written_into_the_address(opened):
     set_range(opened, "beta", 2)
     control(opened, "data").select_option("blobs")
-    opened.wait_for_timeout(400)
-    assert opened.url.partition("#")[2] == "beta=2&data=blobs"
+    assert until(opened, lambda: opened.url.partition("#")[2] == "beta=2&data=blobs")
 
 
 def test_a_link_to_a_step_is_the_same_run_to_the_bit(path, opened, browser):
@@ -412,9 +411,8 @@ def test_a_link_to_a_place_on_the_page_leaves_the_run_alone(opened):
 def test_the_link_is_copied_or_can_be_selected(path, opened):
     go(opened, path, "#beta=2&step=20")
     opened.locator("#share").click()
-    opened.wait_for_timeout(200)
     status = opened.locator("#share-status")
-    assert "link" in status.inner_text().lower()
+    assert until(opened, lambda: "link" in status.inner_text().lower())
     field = status.locator("input")
     if field.count():
         assert field.input_value().endswith("#step=20&beta=2")
@@ -424,8 +422,8 @@ def test_a_link_says_what_it_cannot_hold_after_a_change(opened):
     opened.locator("#step").click()
     set_range(opened, "beta", 2)
     opened.locator("#share").click()
-    opened.wait_for_timeout(200)
-    assert "You changed settings during this run" in opened.locator("#share-status").inner_text()
+    status, said = opened.locator("#share-status"), "You changed settings during this run"
+    assert until(opened, lambda: said in status.inner_text())
 
 
 @pytest.mark.parametrize(
@@ -504,17 +502,21 @@ def test_points_are_drawn_with_a_finger(path, browser):
 # ---- Stories -------------------------------------------------------------------------------------
 
 
+stories = pytest.mark.xdist_group("stories")
+"""In one process, so that each story is told once."""
+
+
 @pytest.fixture(scope="module")
 def told(path, browser):
     """What is known at the end of each story, by its name."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.goto(path.as_uri())
     links = dict(page.locator("#presets a").evaluate_all("(all) => all.map((a) => [a.id, a.hash])"))
-    stories = {}
+    known = {}
     for name, fragment in links.items():
         go(page, path, fragment)
         rows = watched(page)
-        stories[name] = {
+        known[name] = {
             **last(page),
             "steps": steps(page),
             "link": fragment,
@@ -526,14 +528,16 @@ def told(path, browser):
             "curve": length_of_curve(page),
         }
     page.close()
-    return stories
+    return known
 
 
+@stories
 def test_every_story_goes_to_its_step(told):
     assert len(told) == 7
     assert [it["steps"] for it in told.values()] == [it["asked"] for it in told.values()]
 
 
+@stories
 def test_the_pictures_in_the_notebooks_are_of_these_runs(told):
     """`make lab-pictures` takes them again."""
     readings = json.loads((PICTURES / "readings.json").read_text(encoding="utf-8"))
@@ -545,6 +549,7 @@ def test_the_pictures_in_the_notebooks_are_of_these_runs(told):
             assert told[name][reading] == close, (name, reading)
 
 
+@stories
 def test_every_story_is_told_in_a_notebook_with_its_picture(told):
     text = "".join(path.read_text(encoding="utf-8") for path in NOTEBOOKS.glob("*.ipynb"))
     for name, story in told.items():
@@ -562,6 +567,7 @@ def test_every_link_to_the_lab_is_understood(path, opened):
         assert refused == [], link
 
 
+@stories
 def test_without_the_kl_q_is_a_spike_and_log_p_of_x_falls(told):
     first, kept = told["first-attempt"], told["kl-on"]
     assert first["q"] < 0.05 < 0.1 < kept["q"]
@@ -569,10 +575,12 @@ def test_without_the_kl_q_is_a_spike_and_log_p_of_x_falls(told):
     assert first["evidence"] < kept["evidence"] - 0.5
 
 
+@stories
 def test_with_the_kl_q_is_as_wide_as_the_posterior(told):
     assert 0.8 < told["kl-on"]["ratio"] < 1.25
 
 
+@stories
 def test_a_wide_likelihood_lets_the_posterior_collapse(told):
     story = told["collapse"]
     assert story["kl"] < 0.02
@@ -580,12 +588,14 @@ def test_a_wide_likelihood_lets_the_posterior_collapse(told):
     assert story["curve"] < 0.25 * told["kl-on"]["curve"]
 
 
+@stories
 def test_two_hills_leave_an_approximation_gap(told):
     story = told["not-tight"]
     assert story["hills"] >= 2
     assert story["approximation"] > 0.05 > told["kl-on"]["approximation"]
 
 
+@stories
 def test_a_small_beta_makes_q_too_narrow(told):
     story = told["beta-small"]
     assert story["ratio"] < 0.7
@@ -593,12 +603,14 @@ def test_a_small_beta_makes_q_too_narrow(told):
     assert story["farthest"] > told["kl-on"]["farthest"]
 
 
+@stories
 def test_a_large_beta_makes_the_curve_short(told):
     story = told["beta-large"]
     assert story["curve"] < 0.5 * told["kl-on"]["curve"]
     assert story["evidence"] < told["kl-on"]["evidence"]
 
 
+@stories
 def test_importance_samples_let_q_be_wide(told):
     story, kept = told["iwae"], told["kl-on"]
     assert story["ratio"] > 2
