@@ -60,7 +60,7 @@ def in_node(*requests, root=PROJECT):
         [NODE, root / WEB / "run.js"],
         input=json.dumps(requests),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=SECONDS,
         check=True,
     )
@@ -262,7 +262,7 @@ def node_tests(root, name):
     """What the tests of a file print, up to the first failure."""
     command = [NODE, "--test-reporter=tap", root / WEB / name]
     printed, failed = [], False
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as process:
         for line in process.stdout:
             printed.append(line)
             failed |= line.startswith("not ok")

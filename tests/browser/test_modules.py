@@ -21,7 +21,7 @@ TESTS = sorted(
 
 def node(*arguments, given=""):
     return subprocess.run(
-        [NODE, *arguments], input=given, capture_output=True, text=True, timeout=60
+        [NODE, *arguments], input=given, capture_output=True, encoding="utf-8", timeout=60
     )
 
 
@@ -33,7 +33,8 @@ def test_in_node(name):
 
 def test_a_wrong_fact_in_node_is_noticed(tmp_path):
     wrong = tmp_path / "wrong.test.mjs"
-    wrong.write_text('import { test } from "node:test";\ntest("1", () => { throw Error("2"); });\n')
+    code = 'import { test } from "node:test";\ntest("1", () => { throw Error("2"); });\n'
+    wrong.write_text(code, encoding="utf-8")
     assert node("--test", wrong).returncode != 0
 
 
