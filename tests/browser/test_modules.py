@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from statistics import NormalDist
 
 import pytest
 from playwright._impl._driver import compute_driver_executable
@@ -55,6 +56,17 @@ def test_uniform_numbers_are_those_of_mulberry32(seed):
     drawn = json.loads(node("--input-type=module", given=script).stdout)
     expected = mulberry32(seed)
     assert drawn == [next(expected) for _ in drawn]
+
+
+def test_normal_numbers_are_normal():
+    """Kolmogorov-Smirnov, whose statistic exceeds 1.95 in one of a thousand samples."""
+    script = f"""import {{ normal }} from "{RANDOM.as_uri()}";
+      console.log(JSON.stringify(Array.from({{ length: 50_000 }}, normal(1))));"""
+    drawn = sorted(json.loads(node("--input-type=module", given=script).stdout))
+    below = [NormalDist().cdf(x) for x in drawn]
+    count = len(drawn)
+    farthest = max(max((i + 1) / count - p, p - i / count) for i, p in enumerate(below))
+    assert farthest * count**0.5 < 1.95
 
 
 MODULES = {

@@ -65,12 +65,14 @@ export function scale(from, to, low, high) {
   return Object.assign(forward, { inverse, from, to, low, high });
 }
 
+const ROUNDING = 1e-9; // an end is a mark as well where its quotient is a little off: 0.6 / 0.2
+
 /** About so many round numbers between two. */
 export function ticks(from, to, many = 5) {
   const raw = (to - from) / many, power = 10 ** Math.floor(Math.log10(raw));
   const step = power * [1, 2, 5, 10].find((each) => each * power >= raw);
-  const first = Math.ceil(from / step);
-  return Array.from({ length: Math.floor(to / step) - first + 1 }, (_, i) => {
+  const first = Math.ceil(from / step - ROUNDING), last = Math.floor(to / step + ROUNDING);
+  return Array.from({ length: last - first + 1 }, (_, i) => {
     return Number(((first + i) * step).toPrecision(10));
   });
 }
