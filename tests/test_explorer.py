@@ -2,10 +2,10 @@
 
 import base64
 import re
-from html.parser import HTMLParser
 
 import pytest
 import torch
+from elements import Reader
 from published import load
 from safetensors.torch import load_file, save_file
 from toy_decoders import toy_decoders, write_toy_weights
@@ -27,25 +27,6 @@ def weights(good, tmp_path):
     for path in good.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     return tmp_path
-
-
-class Reader(HTMLParser):
-    """Every element with its attributes, and the text of those that have an id."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.elements, self.texts, self.inside = [], {}, ""
-        self.feed(page)
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        self.inside = dict(attributes).get("id", "")
-
-    def handle_endtag(self, tag):
-        self.inside = ""
-
-    def handle_data(self, data):
-        self.texts[self.inside] = self.texts.get(self.inside, "") + data
 
 
 def test_the_page_holds_the_bytes_of_the_three_files(good):

@@ -61,7 +61,7 @@ def test_uniform_numbers_are_those_of_mulberry32(seed):
 def test_normal_numbers_are_normal():
     """Kolmogorov-Smirnov, whose statistic exceeds 1.95 in one of a thousand samples."""
     script = f"""import {{ normal }} from "{RANDOM.as_uri()}";
-      console.log(JSON.stringify(Array.from({{ length: 50_000 }}, normal(1))));"""
+      console.log(JSON.stringify(Array.from({{ length: 500_000 }}, normal(1))));"""
     drawn = sorted(json.loads(node("--input-type=module", given=script).stdout))
     below = [NormalDist().cdf(x) for x in drawn]
     count = len(drawn)

@@ -16,8 +16,9 @@ test("a scale maps its ends to the ends, upside down too, and its inverse leads 
     const forward = scale(from, to, low, high);
     isClose(forward(from), low, 1000);
     isClose(forward(to), high, 1000);
-    isClose(forward(from + share * (to - from)), low + share * (high - low), 1e6);
-    if (Math.abs(high - low) > 1) isClose(forward.inverse(forward(from)), from, 1e6);
+    const value = from + share * (to - from);
+    isClose(forward(value), low + share * (high - low), 1e6);
+    if (Math.abs(high - low) > 1) isClose(forward.inverse(forward(value)), value, 1e6);
     assert.deepEqual([forward.from, forward.to, forward.low, forward.high], [from, to, low, high]);
   }
 });
