@@ -183,15 +183,26 @@ def test_the_book_has_its_pages():
     assert set(PAGES) == notebooks | others
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_page_shows_every_figure_of_its_notebook_with_its_own_words(path):
-    alts = [
+def written_pictures(cell):
+    """The words of the pictures that a text shows."""
+    is_text = cell["cell_type"] == "markdown"
+    return re.findall(r"!\[([^\]]*)\]\(", "".join(cell["source"])) if is_text else []
+
+
+def drawn_pictures(cell):
+    """The words of the figures that a cell has drawn."""
+    return [
         output["metadata"].get("image/png", {}).get("alt")
         or cell["metadata"]["mystnb"]["image"]["alt"]
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
         for output in cell.get("outputs", ())
         if "image/png" in output.get("data", {})
     ]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_page_shows_every_figure_of_its_notebook_with_its_own_words(path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    alts = [alt for cell in cells for alt in (*written_pictures(cell), *drawn_pictures(cell))]
     shown = (BOOK / "notebooks" / f"{path.stem}.html").read_text(encoding="utf-8")
     assert [unescape(alt) for alt in re.findall(r'<img alt="([^"]*)"', shown)] == alts
 
