@@ -53,6 +53,7 @@ def settings(page):
 def one_step(page):
     """What a single step computed."""
     page.locator("#step").click()
+    painted(page)
     return page.evaluate(
         """() => {
           const { mu, z, rows, loss, reconstruction, kl } = lab.tabs.toy.world().run.last;
@@ -451,6 +452,7 @@ def drawn_points(page):
 
 def test_points_are_drawn_with_the_mouse_and_trained_on(path, opened):
     control(opened, "data").select_option("drawn")
+    painted(opened)
     assert "at least three points" in opened.locator("#status").inner_text()
     opened.locator("#play").click()
     opened.wait_for_timeout(100)
@@ -470,6 +472,7 @@ def test_points_are_drawn_with_the_mouse_and_trained_on(path, opened):
     assert opened.evaluate("[...lab.tabs.toy.world().run.data]") == data
     opened.locator("#erase").click()
     assert drawn_points(opened) == 0
+    painted(opened)
     assert "at least three points" in opened.locator("#status").inner_text()
 
 
