@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from published import load
+from screen import painted
 
 from vae_helpers import PROJECT
 from vae_helpers.data import load_mnist
@@ -54,12 +55,6 @@ def until(page, holds):
             return True
         page.wait_for_timeout(50)
     return False
-
-
-def painted(page):
-    page.evaluate(
-        "() => new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))"
-    )
 
 
 def weights(page):

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from screen import resize
 
 from vae_helpers import PROJECT
 
@@ -213,7 +214,7 @@ def test_nothing_is_wrong_with_a_page(name, book_url, visit):
     assert findings(visited) == {}
     visited.page.emulate_media(color_scheme="dark")
     assert findings(visited, [problems_of, faint_colours]) == {}
-    visited.page.set_viewport_size(PHONE)
+    resize(visited.page, PHONE)
     assert findings(visited, [problems_of, barriers, overhang]) == {}
 
 

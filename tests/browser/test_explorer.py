@@ -15,6 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from published import load
 from safetensors.torch import load_file, save_file
+from screen import painted
 from torch.distributions import Normal
 from toy_decoders import LATENTS, toy_decoders, write_toy_weights
 
@@ -70,12 +71,7 @@ def unfold(page):
     ready(page)
     page.locator("summary").click()
     page.get_by_role("checkbox", name="test images").check()
-    settle(page)
-
-
-def settle(page):
-    """Wait until what was asked for has been painted."""
-    page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+    painted(page)
 
 
 def committed_networks():
@@ -207,13 +203,13 @@ def keyed_like_pytorch(page, networks, code):
     """Move every slider by the keyboard; those after which the picture is not PyTorch's."""
     page.locator("summary").click()
     page.get_by_role("combobox", name="Start from").select_option("0")
-    settle(page)
+    painted(page)
     z, wrong = code.clone(), []
     for k in sliders(page):
         slider, before = page.locator(f"#z{k}"), ink(page, "dimensions-picture")
         for key in ("Home", "PageUp", "ArrowRight"):
             slider.press(key)
-        settle(page)
+        painted(page)
         z[k] = float(slider.input_value())
         moved = -3 < z[k] < 3 and not torch.equal(ink(page, "dimensions-picture"), before)
         if not (moved and shows(page, "dimensions-picture", networks, "vae", z)):
@@ -241,7 +237,7 @@ def test_the_picture_starts_from_the_code_that_is_chosen(toy, opened):
         f"{digit}, image {number}" for digit in range(10) for number in range(1, 6)
     ]
     start.select_option("7, image 3")
-    settle(opened)
+    painted(opened)
     code = extras["vae"]["codes"][37]
     assert shows(opened, "dimensions-picture", networks, "vae", code)
     values = opened.locator(".dimension .value").all_text_contents()
@@ -253,7 +249,7 @@ def test_the_picture_starts_from_the_code_that_is_chosen(toy, opened):
 
 def test_all_to_0_goes_back_to_the_middle(toy, opened):
     opened.get_by_role("button", name="All to 0").click()
-    settle(opened)
+    painted(opened)
     assert shows(opened, "dimensions-picture", toy[1], "vae", torch.zeros(LATENTS))
     assert set(opened.locator(".dimension .value").all_text_contents()) == {"0.00"}
     label = opened.locator("#dimensions-picture").get_attribute("aria-label")
@@ -265,7 +261,7 @@ def test_a_random_draw_is_decoded_and_another_follows(toy, opened):
     drawn = []
     for number in (1, 2):
         opened.get_by_role("button", name="Random draw").click()
-        settle(opened)
+        painted(opened)
         drawn.append(normals(opened, number / 10 * 2**32, LATENTS))
         assert shows(opened, "dimensions-picture", toy[1], "vae", drawn[-1])
     assert not torch.equal(*drawn)
@@ -317,7 +313,7 @@ def test_a_walk_goes_the_way_that_is_chosen(toy, opened, way):
     opened.get_by_role("combobox", name="To", exact=True).select_option("8, image 4")
     opened.get_by_role("radio", name=way).check()
     opened.get_by_role("slider", name="Position").fill("0.25")
-    settle(opened)
+    painted(opened)
     line = a + torch.linspace(0, 1, 9)[:, None] * (b - a)
     points = line if way == "straight" else arc(a, b)
     assert shows(opened, "walk-film", networks, "vae", points, columns=9)
@@ -331,7 +327,7 @@ def test_the_two_ways_differ(opened):
     films = []
     for way in ("straight", "spherical"):
         opened.get_by_role("radio", name=way).check()
-        settle(opened)
+        painted(opened)
         films.append(ink(opened, "walk-film", columns=9))
     assert torch.equal(films[0][[0, 8]], films[1][[0, 8]])
     assert not torch.equal(films[0][4], films[1][4])
@@ -342,7 +338,7 @@ def test_a_walk_from_a_code_to_itself_stays_there(toy, opened):
     opened.get_by_role("radio", name="spherical").check()
     for end in ("From", "To"):
         opened.get_by_role("combobox", name=end, exact=True).select_option("5, image 1")
-    settle(opened)
+    painted(opened)
     code = extras["vae"]["codes"][25]
     assert shows(opened, "walk-film", networks, "vae", code.expand(9, -1), columns=9)
 
@@ -366,7 +362,7 @@ def drag(page, *points):
     page.mouse.down()
     for place in places[1:]:
         page.mouse.move(*place)
-    settle(page)
+    painted(page)
 
 
 def test_dragging_decodes_the_point_under_the_pointer(toy, opened):
@@ -387,7 +383,7 @@ def test_the_point_stays_when_the_button_is_up(opened):
     opened.mouse.up()
     before = opened.locator("#map-z").inner_text()
     opened.mouse.move(*(opened.locator("#map").bounding_box()[it] + 200 for it in ("x", "y")))
-    settle(opened)
+    painted(opened)
     assert opened.locator("#map-z").inner_text() == before
 
 
@@ -402,7 +398,7 @@ def test_the_keys_move_the_point_on_the_map(toy, opened):
         slider = opened.get_by_role("slider", name=label)
         for key in ["Home"] + ["PageUp"] * (k + 2) + ["ArrowUp"]:
             slider.press(key)
-    settle(opened)
+    painted(opened)
     z = torch.tensor([float(opened.locator(f"#map-{k}").input_value()) for k in (0, 1)])
     assert -3 < z[0] < z[1] < 3
     assert shows(opened, "map-picture", toy[1], "vae_2d", z)
@@ -423,13 +419,13 @@ def test_codes_are_shown_with_the_digit_s_name_and_can_be_hidden_by_digit(toy, o
     assert not names.first.is_visible()
     assert opened.locator("#map-count").inner_text() == "60"
     opened.get_by_role("checkbox", name="test images").check()
-    settle(opened)
+    painted(opened)
     assert names.all_inner_texts() == [str(digit) for digit in range(10)]
     everything = dots(opened)
     for digit in range(10):
         if digit != 4:
             opened.get_by_role("checkbox", name=str(digit), exact=True).uncheck()
-    settle(opened)
+    painted(opened)
     assert [name.inner_text() for name in names.all() if name.is_visible()] == ["4"]
     assert 0 < dots(opened) < everything / 5
     label = opened.locator("#map-codes").get_attribute("aria-label")
@@ -439,7 +435,7 @@ def test_codes_are_shown_with_the_digit_s_name_and_can_be_hidden_by_digit(toy, o
 def test_a_code_lies_where_dragging_there_decodes_it(toy, opened):
     codes, labels = (toy[2]["vae_2d"][it] for it in ("codes", "labels"))
     opened.get_by_role("checkbox", name="test images").check()
-    settle(opened)
+    painted(opened)
     place = opened.evaluate(
         f"read = {READ};"
         """() => {
@@ -477,13 +473,13 @@ def test_both_networks_decode_the_draws_of_the_seed(toy, opened):
     seed = opened.get_by_role("spinbutton", name="Seed")
     first = [ink(opened, f"draws-{name}", columns=5, rows=5) for name in ("vae", "gan")]
     opened.get_by_role("button", name="Draw again").click()
-    settle(opened)
+    painted(opened)
     assert seed.input_value() == "2"
     z = normals(opened, 2, 25 * LATENTS).view(25, LATENTS)
     for name in ("vae", "gan"):
         assert shows(opened, f"draws-{name}", toy[1], name, z, columns=5, rows=5)
     seed.fill("1")
-    settle(opened)
+    painted(opened)
     again = [ink(opened, f"draws-{name}", columns=5, rows=5) for name in ("vae", "gan")]
     assert all(map(torch.equal, first, again))
 
@@ -508,7 +504,7 @@ LOOK = f"""() => {{
 
 def look(page):
     ready(page)
-    settle(page)
+    painted(page)
     return page.evaluate(LOOK)
 
 
@@ -595,7 +591,7 @@ def test_what_a_link_cannot_mean_is_said_and_left_out(toy, opened, visit):
     assert f"“z” has to be {LATENTS} numbers" in said
     assert "“from” has to be a whole number from 0 to 49, got “50”" in said
     page.evaluate("location.hash = 'seed=3'")
-    settle(page)
+    painted(page)
     assert page.locator("#share-status").inner_text() == ""
 
 
@@ -603,7 +599,7 @@ def test_the_link_is_copied(toy, opened):
     opened.context.grant_permissions(["clipboard-read", "clipboard-write"])
     opened.get_by_role("spinbutton", name="Seed").fill("12")
     opened.get_by_role("button", name="Copy link").click()
-    settle(opened)
+    painted(opened)
     assert opened.evaluate("navigator.clipboard.readText()") == f"{toy[0].as_uri()}#seed=12"
     assert opened.get_by_role("status").inner_text() == "Link copied."
 
@@ -643,7 +639,7 @@ def saved(page, section):
 def test_a_saved_picture_looks_like_the_screen(toy, visit, section, canvases, color_scheme):
     page = visit(f"{toy[0].as_uri()}#codes=on&t=0.2", color_scheme=color_scheme).page
     ready(page)
-    settle(page)
+    painted(page)
     picture = saved(page, section)
     page.add_style_tag(content="#map-names, #map-marker { visibility: hidden; }")
     screen = np.asarray(
@@ -792,7 +788,7 @@ def test_the_keyboard_alone_works_the_buttons_and_choices(toy, opened):
     opened.get_by_role("button", name="All to 0").press("Enter")
     opened.get_by_role("radio", name="straight").press("ArrowRight")
     opened.get_by_role("button", name="Draw again").press("Space")
-    settle(opened)
+    painted(opened)
     assert shows(opened, "dimensions-picture", toy[1], "vae", torch.zeros(LATENTS))
     assert opened.get_by_role("radio", name="spherical").is_checked()
     assert opened.get_by_role("spinbutton", name="Seed").input_value() == "2"

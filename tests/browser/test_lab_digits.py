@@ -9,6 +9,7 @@ import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
 from published import load
+from screen import painted
 
 from vae_helpers import PROJECT
 from vae_helpers.data import load_mnist
@@ -67,13 +68,6 @@ def opened(address, visit):
 def wait(page, condition):
     page.wait_for_function(f"() => {{ const state = panel.state(); return {condition}; }}")
     painted(page)
-
-
-def painted(page):
-    """What the worker posted last is on the canvases a frame later."""
-    page.evaluate(
-        "() => new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)))"
-    )
 
 
 def steps(page, count):

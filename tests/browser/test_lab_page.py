@@ -10,7 +10,6 @@ from lab_page import (
     go,
     last,
     length_of_curve,
-    painted,
     steps,
     until,
     watched,
@@ -18,6 +17,7 @@ from lab_page import (
     write,
 )
 from PIL import Image
+from screen import painted
 
 from vae_helpers import PROJECT
 
