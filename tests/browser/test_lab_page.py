@@ -7,6 +7,7 @@ from statistics import median
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from lab_page import (
+    arrived,
     go,
     last,
     length_of_curve,
@@ -109,6 +110,9 @@ def test_fast_trains_more_steps_per_frame_than_steady(opened):
     assert taken["fast"] > 2 * taken["steady"]
 
 
+PHASES = ["data", "encoder", "noise", "decoder", "loss", "gradients", "update"]
+
+
 def test_slow_motion_goes_through_a_step_and_trains_at_its_end(opened):
     opened.evaluate("lab.tabs.toy.pace(120)")
     opened.locator("input[value=slow]").check()
@@ -130,9 +134,8 @@ def test_slow_motion_goes_through_a_step_and_trains_at_its_end(opened):
           look();
         })"""
     )
-    phases = ["data", "encoder", "noise", "decoder", "loss", "gradients", "update"]
-    assert [it["phase"] for it in seen] == [*phases, "data"]
-    assert [it["on"] for it in seen[:5]] == [[it] for it in phases[:5]]
+    assert [it["phase"] for it in seen] == [*PHASES, "data"]
+    assert [it["on"] for it in seen[:5]] == [[it] for it in PHASES[:5]]
     assert seen[6]["on"] == ["encoder", "decoder"]
     assert len({it["curve"] for it in seen[:6]}) == 1
     assert seen[6]["curve"] != seen[0]["curve"]
@@ -141,6 +144,42 @@ def test_slow_motion_goes_through_a_step_and_trains_at_its_end(opened):
         float(it.replace("\N{MINUS SIGN}", "-")) for it in loss.groups()
     )
     assert abs(reconstruction + beta * kl - total) < 0.02
+
+
+def test_slow_motion_shows_the_new_networks_only_with_the_last_phase(path, opened):
+    """In every picture and number; the step is the 60th, whose values are noted."""
+    go(opened, path, "#step=59&speed=slow&source=prior&rate=0.1")
+    opened.evaluate("lab.tabs.toy.pace(150)")
+    seen = opened.evaluate(
+        """() => new Promise((done) => {
+          const seen = {}, byId = (id) => document.getElementById(id);
+          let frames = 0;
+          const look = () => {
+            const { phase } = byId("diagram").dataset;
+            seen[phase || "rest"] = { // as it is painted in the end
+              words: byId("plane").ariaLabel,
+              numbers: document.querySelector(".numbers").innerText,
+              axis: byId("latent").toDataURL(),
+            };
+            if (phase === "update" && (frames += 1) === 3) {
+              lab.tabs.toy.pause();
+              return done(seen);
+            }
+            return requestAnimationFrame(look);
+          };
+          look();
+          lab.tabs.toy.play();
+        })"""
+    )
+    assert list(seen) == ["rest", *PHASES]
+    new = {
+        phase: [name for name, value in shown.items() if value != seen["rest"][name]]
+        for phase, shown in seen.items()
+    }
+    assert new["data"] == []
+    assert new["update"] == ["words", "numbers", "axis"]
+    for phase in PHASES[1:-1]:
+        assert set(new[phase]) <= {"axis"}  # which has the draws of the step as well
 
 
 def test_slow_motion_is_the_same_run_as_single_steps(opened):
@@ -409,14 +448,48 @@ def test_a_link_to_a_place_on_the_page_leaves_the_run_alone(opened):
     assert opened.locator("#share-status").inner_text() == ""
 
 
-def test_the_link_is_copied_or_can_be_selected(path, opened):
+def test_a_story_goes_to_its_step_and_is_marked_until_something_is_changed(opened):
+    link = opened.locator("#presets #collapse")
+    set_range(opened, "beta", 3)
+    link.click()
+    opened.wait_for_timeout(100)
+    arrived(opened)
+    assert steps(opened) == 1000
+    assert settings(opened)["sigma"] == "1.5"
+    assert settings(opened)["beta"] == 1
+    marked = "Array.from(document.querySelectorAll('#presets [aria-current]'), (it) => it.id)"
+    assert opened.evaluate(marked) == ["collapse"]
+    control(opened, "noise").uncheck()
+    assert opened.evaluate(marked) == []
+
+
+def test_an_address_that_is_typed_over_is_restored_at_once(path, opened):
+    go(opened, path, "#beta=9&step=30")
+    assert "“beta”" in opened.locator("#share-status").inner_text()
+    opened.evaluate("location.hash = 'beta=2&seed=3'")
+    opened.wait_for_timeout(100)
+    assert (settings(opened)["beta"], settings(opened)["seed"], steps(opened)) == (2, 3, 0)
+    assert control(opened, "seed").input_value() == "3"
+    assert opened.locator("#share-status").inner_text() == ""
+
+
+def test_the_link_is_copied(path, opened):
+    opened.context.grant_permissions(["clipboard-read", "clipboard-write"])
     go(opened, path, "#beta=2&step=20")
+    opened.locator("#step").click()
     opened.locator("#share").click()
-    status = opened.locator("#share-status")
-    assert until(opened, lambda: "link" in status.inner_text().lower())
-    field = status.locator("input")
-    if field.count():
-        assert field.input_value().endswith("#step=20&beta=2")
+    opened.locator("#share-status").get_by_text("Link copied.").wait_for()
+    copied = opened.evaluate("navigator.clipboard.readText()")
+    assert copied == f"{path.as_uri()}#step=21&beta=2"
+
+
+def test_where_nothing_can_be_copied_the_link_is_shown_and_selected(path, opened):
+    go(opened, path, "#beta=2&step=20")
+    opened.evaluate("() => void (navigator.clipboard.writeText = () => Promise.reject())")
+    opened.locator("#share").click()
+    field = opened.get_by_role("textbox", name="Link")
+    assert field.input_value() == f"{path.as_uri()}#step=20&beta=2"
+    assert opened.evaluate("getSelection().toString()") == field.input_value()
 
 
 def test_a_link_says_what_it_cannot_hold_after_a_change(opened):
@@ -425,6 +498,18 @@ def test_a_link_says_what_it_cannot_hold_after_a_change(opened):
     opened.locator("#share").click()
     status, said = opened.locator("#share-status"), "You changed settings during this run"
     assert until(opened, lambda: said in status.inner_text())
+
+
+def test_a_change_on_one_tab_is_none_of_the_other(opened):
+    opened.locator("#step").click()
+    set_range(opened, "beta", 2)
+    remarks = []
+    for press in ("#tab-digits", "#restart", "#tab-toy"):
+        opened.locator(press).click()
+        opened.locator("#share").click()
+        opened.wait_for_timeout(200)
+        remarks.append("You changed settings" in opened.locator("#share-status").inner_text())
+    assert remarks == [False, False, True]
 
 
 @pytest.mark.parametrize(
@@ -487,6 +572,74 @@ def test_points_are_drawn_with_the_keyboard(opened):
     assert "Cursor at 0.2, 0.2" in opened.locator("#drawn-at").inner_text()
     one_step(opened)
     assert steps(opened) == 1
+
+
+def test_points_drawn_during_a_run_are_a_change_that_the_link_cannot_hold(opened):
+    control(opened, "data").select_option("drawn")
+    plane = opened.locator("#plane")
+    remark = "You changed settings during this run"
+
+    def shared():
+        opened.locator("#share").click()
+        opened.wait_for_timeout(200)
+        return opened.locator("#share-status").inner_text()
+
+    draw = ["Space", "ArrowRight"]
+    for key in 4 * draw:
+        plane.press(key)
+    assert remark not in shared()
+    one_step(opened)
+    assert remark not in shared()
+    for key in draw:
+        plane.press(key)
+    assert remark in shared()
+    opened.locator("#restart").click()
+    assert remark not in shared()
+
+
+def test_points_added_to_a_linked_run_take_its_step_out_of_the_address(path, opened):
+    text = opened.evaluate("lab.modules.datasets.toText([0, 0, 1, 1, 0, 1])")
+    go(opened, path, f"#step=10&data=drawn&points={text}")
+    opened.locator("#plane").press("ArrowRight")
+    opened.locator("#plane").press("Space")
+    opened.wait_for_timeout(400)
+    assert re.fullmatch(rf"data=drawn&points={text}.{{4}}", opened.url.partition("#")[2])
+
+
+def test_points_can_be_drawn_and_erased_in_the_middle_of_a_step(opened):
+    control(opened, "data").select_option("drawn")
+    opened.locator("input[value=slow]").check()
+    opened.evaluate("lab.tabs.toy.pace(60)")
+    plane = opened.locator("#plane")
+    opened.locator("#play").click()
+    for number in range(1, 9):
+        plane.press("Space")
+        plane.press("ArrowRight")
+        opened.wait_for_timeout(100)
+        assert drawn_points(opened) == number
+        assert opened.locator("#plane").get_attribute("aria-label").startswith(f"{number} points")
+    assert opened.locator("#diagram").get_attribute("data-phase")
+    opened.locator("#erase").click()
+    painted(opened)
+    there = steps(opened)
+    opened.wait_for_timeout(200)
+    assert steps(opened) == there > 0
+    assert "at least three points" in opened.locator("#status").inner_text()
+    assert opened.locator("#diagram").get_attribute("data-phase") == ""
+
+
+def test_at_most_four_hundred_points_can_be_drawn(path, opened):
+    text = opened.evaluate(
+        """() => lab.modules.datasets.toText(Array.from({ length: 796 },
+          (_, i) => (i % 2 ? Math.floor(i / 40) : (i / 2) % 20) / 5 - 2))"""
+    )
+    go(opened, path, f"#data=drawn&points={text}")
+    assert drawn_points(opened) == 398
+    opened.locator("#plane").scroll_into_view_if_needed()
+    box = opened.locator("#plane").bounding_box()
+    for i in range(5):
+        opened.mouse.click(box["x"] + 20 + 20 * i, box["y"] + 5)
+    assert drawn_points(opened) == 400
 
 
 def test_points_are_drawn_with_a_finger(path, browser):
@@ -703,6 +856,49 @@ def test_dark_pages_are_drawn_in_other_colours(path, visit):
     }
     assert seen["light"][0] != seen["dark"][0]
     assert seen["light"][1] != seen["dark"][1]
+
+
+@pytest.mark.parametrize(
+    ("system", "chosen"), [("light", "dark"), ("dark", "light"), ("dark", "auto")]
+)
+def test_the_theme_is_the_one_chosen_in_the_book(path, visit, system, chosen):
+    page = visit(path.as_uri(), color_scheme=system).page
+    page.evaluate("(theme) => localStorage.setItem('theme', theme)", chosen)
+    page.reload()
+    painted(page)
+    wanted = system if chosen == "auto" else chosen
+    background = {"light": "rgb(255, 255, 255)", "dark": "rgb(19, 20, 22)"}[wanted]
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == background
+    curve = {"light": [0, 114, 178], "dark": [30, 153, 221]}[wanted]
+    assert page.evaluate(
+        """(colour) => {
+          const it = document.getElementById("plane");
+          const { data } = it.getContext("2d").getImageData(0, 0, it.width, it.height);
+          return data.some((_, i) => i % 4 === 0 && data[i + 3] === 255
+            && colour.every((part, c) => data[i + c] === part));
+        }""",
+        curve,
+    )
+
+
+def test_the_page_works_where_nothing_can_be_stored(path, opened):
+    opened.add_init_script(
+        "Object.defineProperty(window, 'localStorage', { get() { throw new Error('denied'); } })"
+    )
+    go(opened, path, "#step=20")
+    assert steps(opened) == 20
+
+
+def test_nothing_moves_by_itself_and_nothing_glides_where_motion_is_unwanted(path, opened):
+    opened.emulate_media(reduced_motion="reduce")
+    go(opened, path)
+    opened.wait_for_timeout(200)
+    assert steps(opened) == 0
+    assert opened.evaluate("document.getAnimations().length") == 0
+    opened.locator("#presets a").first.click()
+    assert opened.evaluate(
+        "Math.abs(document.getElementById('bench').getBoundingClientRect().top) < 5"
+    )
 
 
 def test_a_frame_of_steady_training_is_short(path, opened):

@@ -22,7 +22,8 @@ const tabs = {
   digits: digitsTab(settings.digits, (change) => ownChange("digits", change)),
 };
 const refreshers = {};
-let open = "toy", wasChanged = false; // a setting, since the run began
+const wasChanged = { toy: false, digits: false }; // a setting, since the run began
+let open = "toy";
 
 // ---- Settings -----------------------------------------------------------------------------------
 
@@ -42,7 +43,7 @@ function userChange(name, field) {
   settings[name].step = 0;
   if (RESTARTING.includes(field)) restart(name);
   else {
-    wasChanged ||= tabs[name].steps() > 0 && !["speed", "source", "walk"].includes(field);
+    if (!["speed", "source", "walk"].includes(field)) noteChange(name);
     tabs[name].refresh();
   }
   show();
@@ -51,11 +52,19 @@ function userChange(name, field) {
 /** What a tab itself has changed: points that were drawn or picked, or that it stopped. */
 function ownChange(name, change) {
   Object.assign(settings[name], change);
+  if ("points" in change) {
+    settings[name].step = 0;
+    noteChange(name);
+  }
   show();
 }
 
+function noteChange(name) {
+  wasChanged[name] ||= tabs[name].steps() > 0;
+}
+
 function restart(name) {
-  wasChanged = false;
+  wasChanged[name] = false;
   tabs[name].restart();
 }
 
@@ -96,7 +105,7 @@ byId("defaults").addEventListener("click", () => {
   show();
 });
 shareButton(byId("share"), byId("share-status"), address, () =>
-  wasChanged
+  wasChanged[open]
     ? "You changed settings during this run; the link trains with the present ones from the start."
     : "");
 const pictureName = () => `vae-lab-step-${tabs[open].steps()}`;

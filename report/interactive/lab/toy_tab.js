@@ -37,6 +37,9 @@ export function toyTab(settings, changed) {
 
   // ---- What is known ---------------------------------------------------------------------------
 
+  /** The world that is painted: in slow motion the one before the step, until the last phase. */
+  const painted = () => overlay?.before ?? world;
+
   function picks() {
     const { count } = world.run;
     const own = settings.picks.split("-").filter(Boolean).map(Number);
@@ -49,26 +52,27 @@ export function toyTab(settings, changed) {
   function refresh() {
     byId("drawing").hidden = settings.data !== "drawn";
     canvas.classList.toggle("draws", settings.data === "drawn");
-    view = canTrain(world) ? look(world, [...new Set(picks())]) : null;
+    view = canTrain(world) ? look(painted(), [...new Set(picks())]) : null;
     soon(paint);
   }
 
   function paint() {
-    paintPlane(world, view, settings, overlay);
-    paintLatent(world, view, settings, overlay);
-    paintCurves(world);
-    showNumbers();
-    byId("plane").ariaLabel = planeInWords(world, view, settings);
+    const shownWorld = painted();
+    paintPlane(shownWorld, view, settings, overlay);
+    paintLatent(shownWorld, view, settings, overlay);
+    paintCurves(shownWorld);
+    showNumbers(shownWorld);
+    byId("plane").ariaLabel = planeInWords(shownWorld, view, settings);
     byId("latent").ariaLabel = latentInWords(view);
-    byId("curves").ariaLabel = curvesInWords(world);
+    byId("curves").ariaLabel = curvesInWords(shownWorld);
   }
 
-  function showNumbers() {
-    const means = world.history.at(-1);
+  function showNumbers({ history, run }) {
+    const means = history.at(-1);
     for (const name of ["evidence", "elbo", "approximation", "amortisation", "kl"]) {
       byId(name).textContent = means ? shown(means[name]) : "\u2013";
     }
-    byId("sigma").textContent = shown(Math.exp(world.run.model.logSigma[0]));
+    byId("sigma").textContent = shown(Math.exp(run.model.logSigma[0]));
     byId("watched").textContent = watched(world.run).length;
     byId("grid-note").textContent = !view || view.there.isFine ? ""
       : "The posterior is narrower than the finest grid: log p(x) and the gaps are inexact here.";
@@ -130,12 +134,12 @@ export function toyTab(settings, changed) {
     phaseBegan = now;
     phase = (phase + 1) % PHASES.length;
     if (phase === 0) {
-      const before = view, decoder = structuredClone(world.run.model);
+      const model = structuredClone(world.run.model);
+      const before = { run: { ...world.run, model }, history: [...world.history] };
       step(world, settings);
       const { last } = world.run;
-      last.decoded = decode(decoder, last.z, last.z.length);
-      overlay = { phase: PHASES[0], last };
-      view = before;
+      last.decoded = decode(model, last.z, last.z.length);
+      overlay = { phase: PHASES[0], last, before };
     }
     overlay.phase = PHASES[phase];
     showPhase();
@@ -206,6 +210,7 @@ export function toyTab(settings, changed) {
   drawing(canvas, place, settings, (points) => {
     changed({ points });
     replaceData(world, dataOf(settings));
+    forgetPhase(); // its batch may be of points that are gone
     refresh();
   });
   new ResizeObserver(() => soon(paint)).observe(byId("toy"));
