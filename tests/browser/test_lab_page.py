@@ -2,6 +2,7 @@
 
 import json
 import re
+from operator import sub
 from statistics import median
 
 import pytest
@@ -696,13 +697,28 @@ def test_every_story_goes_to_its_step(told):
 @stories
 def test_the_pictures_in_the_notebooks_are_of_these_runs(told):
     """`make lab-pictures` takes them again."""
-    readings = json.loads((PICTURES / "readings.json").read_text(encoding="utf-8"))
-    assert readings.keys() == told.keys()
-    for name, of_picture in readings.items():
-        assert (PICTURES / f"{name}.png").is_file()
+    assert {path.stem for path in PICTURES.iterdir()} == told.keys()
+    for name in told:
+        with Image.open(PICTURES / f"{name}.png") as picture:
+            of_picture = json.loads(picture.text["settings"])
+        assert of_picture["link"] == told[name]["link"]
         for reading in ("step", "evidence", "elbo", "approximation", "amortisation", "kl"):
             close = pytest.approx(of_picture[reading], rel=1e-6, abs=1e-9)
             assert told[name][reading] == close, (name, reading)
+
+
+def test_the_pictures_keep_the_colours_of_their_key():
+    """Few colours are left in a picture, and a thin line of the key has few pixels."""
+    style = (PICTURES.parent / "shared" / "page.css").read_text(encoding="utf-8")
+    light = dict(re.findall(r"--(\w+): light-dark\((#\w{6}),", style))
+    names = ("data", "decoder", "posterior", "approximate", "evidence", "amortisation")
+    for path in PICTURES.glob("*.png"):
+        with Image.open(path) as picture:
+            counted = picture.convert("RGB").getcolors(256)
+        for name in names:
+            wanted = bytes.fromhex(light[name].removeprefix("#"))
+            near = [n for n, of in counted if max(map(abs, map(sub, of, wanted))) <= 4]
+            assert sum(near) > 100, (path.name, name)
 
 
 @stories
@@ -714,9 +730,10 @@ def test_every_story_is_told_in_a_notebook_with_its_picture(told):
 
 
 def test_every_link_to_the_lab_is_understood(path, opened):
-    pages = [*NOTEBOOKS.glob("*.ipynb"), PROJECT / "README.md"]
+    index = PROJECT / "report" / "book" / "index.md"
+    pages = [*NOTEBOOKS.glob("*.ipynb"), PROJECT / "README.md", index]
     text = "".join(each.read_text(encoding="utf-8") for each in pages)
-    links = set(re.findall(r"\(lab\.html(#[^)]*)\)", text))
+    links = set(re.findall(r"""lab\.html(#[^)"\\]*)""", text))
     assert len(links) >= 9
     for link in links:
         refused = opened.evaluate("(link) => lab.refused(link)", link)
