@@ -2,14 +2,17 @@
 
     python report/build.py --results build/full --output build/report/report.pdf
 
-`--results` holds results/ and figures/. A number or figure that the report names and the notebooks
-did not make is an error, and so is any warning of the typesetter: a stale report does not build.
+`--results` holds results/ and figures/. `--commit` is printed in the by-line; the committed report
+has none, since no file can name the commit that holds it, and names a digest of its results.
+A number or figure that the report names and the notebooks did not make is an error, and so is any
+warning of the typesetter: a stale report does not build.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import hashlib
 import sys
 from pathlib import Path
 from typing import Literal
@@ -53,14 +56,29 @@ def without_docstrings(path: Path, *names: str) -> str:
     return "\n\n\n".join(listings).replace(":\n\n", ":\n")
 
 
-def build(results: Path, output: Path) -> None:
+def digest(results: Path) -> str:
+    """The beginning of a SHA-256 of all results: it says which ones a report is made of."""
+    found = hashlib.sha256()
+    for path in sorted((results / "results").rglob("*")):
+        if path.is_file():
+            found.update(path.relative_to(results).as_posix().encode())
+            found.update(hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()[:16]
+
+
+def build(results: Path, output: Path, *, commit: str = "") -> None:
     """Compile report/report.typ to a PDF.
+
+    Args:
+        results: the folder with results/ and figures/.
+        output: the file to write.
+        commit: printed in the by-line, if there is one.
 
     Raises:
         ValueError: results lie outside the project, or there are none.
         RuntimeError: the typesetter found something missing or warned.
     """
-    write_whole(output.resolve(), _compiled(results, "pdf"))
+    write_whole(output.resolve(), _compiled(results, "pdf", commit=commit))
 
 
 def to_html(results: Path) -> str:
@@ -74,14 +92,18 @@ def to_html(results: Path) -> str:
     return _compiled(results, "html").decode()
 
 
-def _compiled(results: Path, form: Literal["pdf", "html"]) -> bytes:
+def _compiled(results: Path, form: Literal["pdf", "html"], *, commit: str = "") -> bytes:
     results = results.resolve()
     if not (results / "results").is_dir() or not results.is_relative_to(PROJECT):
         raise ValueError(
             f"--results: expected a folder of the project with results/ and figures/ in it, got "
             f"{results}; `make run` makes build/full"
         )
-    code = {
+    inputs = {
+        "folder": f"/{results.relative_to(PROJECT)}",
+        "form": form,
+        "commit": commit,
+        "digest": digest(results),
         "model": without_docstrings(PROJECT / "vae_helpers/models.py", "VAE"),
         "objective": without_docstrings(PROJECT / "vae_helpers/objective.py", "bce", "kl"),
     }
@@ -90,7 +112,7 @@ def _compiled(results: Path, form: Literal["pdf", "html"]) -> bytes:
             PROJECT / "report/report.typ",
             root=PROJECT,
             format=form,
-            sys_inputs={"folder": f"/{results.relative_to(PROJECT)}", "form": form, **code},
+            sys_inputs=inputs,
             ignore_system_fonts=True,
         )
     except typst.TypstError as error:
@@ -106,9 +128,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--commit", default="", help="printed in the by-line")
     options = parser.parse_args()
     try:
-        build(options.results, options.output)
+        build(options.results, options.output, commit=options.commit)
     except (ValueError, RuntimeError, OSError) as error:
         print(f"report not built: {error}", file=sys.stderr)
         return 1

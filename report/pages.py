@@ -225,7 +225,10 @@ def report_page(html: str) -> str:
     body = re.sub(r"(<table.*?</table>)", r'<div class="table-wrapper">\1</div>', body, flags=re.S)
     body = body.replace("<table>", '<table class="docutils">')
     body = re.sub(
-        r'(<math display="block".*?</math>)', r'<div class="formula">\1</div>', body, flags=re.S
+        r'(<math(?: id="[^"]*")? display="block".*?</math>)',
+        r'<div class="formula">\1</div>',
+        body,
+        flags=re.S,
     )
     before, *rest = HEADING.split(body)
     page = ["# The report\n", _raw(style + re.sub(r"<h1.*?</h1>", "", before, flags=re.S))]

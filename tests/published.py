@@ -37,7 +37,7 @@ CITED = re.compile(
     r"|(?:Python \d+|==\d+\.\d+)\.\d+"  # a version
 )
 LAYOUT = re.compile(r"(?<=[:(] )\d+\.\d+(?:pt|em|cm)|(?<=\()\d+\.\d+(?:pt|em|cm)|//.*")
-"""In report.typ: a length, with its unit glued to it as Typst's code asks and no text does."""
+"""In the paper: a length, with its unit glued to it as Typst's code asks and no text does."""
 
 
 def notebooks(root):
@@ -57,8 +57,9 @@ def results(root, name):
 def prose(root):
     """File, cell and text of everything that a reader reads and a person has typed."""
     yield "README", "README.md", (root / "README.md").read_text(encoding="utf-8")
-    report = (root / "report" / "report.typ").read_text(encoding="utf-8")
-    yield "report", "report/report.typ", LAYOUT.sub("", report)
+    for name in ("report.typ", "appendix.typ"):
+        report = (root / "report" / name).read_text(encoding="utf-8")
+        yield "report", f"report/{name}", LAYOUT.sub("", report)
     for path in sorted((root / "report" / "book").glob("*.md")):
         yield "book", f"report/book/{path.name}", path.read_text(encoding="utf-8")
     for name, notebook in notebooks(root):
