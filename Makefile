@@ -11,7 +11,7 @@ digits: $(READY) ## a first picture: two epochs, a hundred samples, into build/d
 
 run: $(READY) ## execute the whole course on MNIST into build/ and build the report from it
 	$(BIN)/python -m vae_helpers run
-	$(BIN)/python report/build.py --results build/full --output build/report/report.pdf
+	$(BIN)/python report/build.py --results build/full --output build/report/report.pdf --commit "$$(git rev-parse --short HEAD 2>/dev/null)"
 
 test: $(READY) ## linter, types, unit tests, notebook rules, the course in miniature
 	$(BIN)/ruff check
