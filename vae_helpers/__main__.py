@@ -38,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        notebooks.names()  # no command means anything without the course
+        if options.do is not _score:  # no other command means anything without the course
+            notebooks.names()
         return int(options.do(options) or 0)
     except (ParameterError, CodeDigestError) as error:
         print(f"refused, nothing was run: {error}", file=sys.stderr)

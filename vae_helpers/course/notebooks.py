@@ -39,8 +39,8 @@ def names() -> list[str]:
     found = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
     if not found:
         raise ParameterError(
-            f"expected the notebooks of the course in {NOTEBOOKS}, found none; install the package "
-            "from a clone of the project with `pip install -e .`"
+            f"expected the notebooks of the course in {NOTEBOOKS}, found none; a wheel holds none, "
+            "so install the package from a clone of the project with `pip install -e .`"
         )
     return found
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vae_helpers import classifier, features
 from vae_helpers.classifier import Classifier
 from vae_helpers.data import load
-from vae_helpers.store import runs
+from vae_helpers.store import runs, shipped
 from vae_helpers.store.cache import cached
 
 
@@ -56,16 +56,25 @@ def rounded_features(
 def extractors(dataset: str, train_images: Tensor) -> dict[str, nn.Module]:
     """All of `features.EXTRACTORS`; for a data set but MNIST the classifiers are trained here.
 
+    Those of MNIST are read from where `shipped.folder` finds them.
+
     Args:
         dataset: a name in `data.DATASETS`.
         train_images: `[N, 784]`, whose principal components are taken.
     """
     return {
-        name: _trained(name, dataset)
-        if dataset != "MNIST" and name in classifier.COMMITTED
+        name: _classifier(name, dataset)
+        if name in classifier.COMMITTED
         else features.extractor(name, train_images)
         for name in features.EXTRACTORS
     }
+
+
+def _classifier(name: str, dataset: str) -> Classifier:
+    if dataset != "MNIST":
+        return _trained(name, dataset)
+    committed = classifier.COMMITTED[name]
+    return classifier.reference(shipped.folder() / "data" / committed.path.name, committed.checksum)
 
 
 def _trained(name: str, dataset: str) -> Classifier:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from vae_helpers.features import RENDERINGS, extract
 from vae_helpers.measures import MEASURES, Numbers, Subject, name_of, rendered_real
 from vae_helpers.parameters import ParameterError
 from vae_helpers.seeds import new_rng
+from vae_helpers.store import shipped
 from vae_helpers.store.reference import extractors
 from vae_helpers.studies import tables
 
@@ -57,7 +57,7 @@ def read_samples(path: Path) -> Tensor:
 
 def score(samples: Tensor) -> Numbers:
     """What the measures of the course say of samples `[10000, 784]` of MNIST's digits."""
-    digits = load("MNIST")
+    digits = load("MNIST", shipped.folder() / "data")
     order = torch.randperm(COUNT, generator=new_rng(0, "real images"))  # as in notebook 18
     real = digits.test_images[order]
     networks = extractors("MNIST", digits.train_images)
@@ -75,7 +75,8 @@ def score(samples: Tensor) -> Numbers:
 
 def beside(found: Numbers, studies: Sequence[str] = STUDIES) -> list[str]:
     """A table: each measure of some samples, and its mean over the seeds of each kind of models."""
-    rows = [row for name in studies for row in tables.read(name).rows]
+    folder = shipped.folder() / "report" / "results" / "studies"
+    rows = [row for name in studies for row in tables.read_rows(folder / f"{name}.csv")]
     kinds = list(dict.fromkeys(row["arm"] for row in rows))
     head = f"{'':<28} {'yours':>9}" + "".join(f" {kind:>17}" for kind in kinds)
     lines = [head]
@@ -83,7 +84,7 @@ def beside(found: Numbers, studies: Sequence[str] = STUDIES) -> list[str]:
         column = f"{name}_last" if name in ("fcd", "digit_entropy") else name
         means = []
         for kind in kinds:
-            those: list[Any] = [row.get(column) for row in rows if row["arm"] == kind]
-            means += ["-" if None in those else f"{statistics.fmean(those):.4g}"]
+            those = [row.get(column, "") for row in rows if row["arm"] == kind]
+            means += ["-" if "" in those else f"{statistics.fmean(map(float, those)):.4g}"]
         lines.append(f"{name:<28} {value:>9.4g}" + "".join(f" {mean:>17}" for mean in means))
     return lines
