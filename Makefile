@@ -3,8 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+METADATA := build/metadata
 
-.PHONY: digits run test verify refresh tolerances studies classifier report guide slides book serve lab-pictures test-book mutants faults bench clean
+.PHONY: digits run test verify refresh tolerances studies classifier report guide slides book serve lab-pictures test-book metadata release mutants faults bench clean
 
 digits: $(READY) ## a first picture: two epochs, a hundred samples, into build/digits.png
 	$(BIN)/python -m vae_helpers digits
@@ -29,6 +30,7 @@ refresh: $(READY) ## the only way in which committed outputs are made, and the s
 	$(BIN)/python report/places.py
 	$(BIN)/python report/build.py --results report --output report/report.pdf
 	$(BIN)/python report/guide.py --output report/instructor.pdf
+	$(BIN)/python report/cards.py
 	$(BIN)/python report/seal.py
 
 tolerances: $(READY) ## report/tolerances.toml, from each notebook over ten seeds; goes on where it was stopped
@@ -65,6 +67,19 @@ test-book: book ## open every page of the book in a real browser; installs Debia
 	$(BIN)/pip install --disable-pip-version-check --quiet -e '.[browser]'
 	$(BIN)/pytest -q -n 2 --dist loadgroup tests/browser
 
+metadata: $(METADATA)/ready ## build/crate and build/dist, with what others' tools read, and have those tools check them
+	$(BIN)/python report/crate.py --output build/crate
+	rm -rf build/dist
+	$(METADATA)/bin/python -m build --no-isolation --outdir build/dist
+	$(METADATA)/bin/python -m pytest -q -n 2 --dist loadfile tests/metadata
+
+release: metadata book ## what is published with a tag, into build/dist
+	test -z "$$(git status --porcelain)"
+	cp report/report.pdf report/instructor.pdf build/dist
+	$(BIN)/python -m zipfile -c build/dist/book.zip build/book
+	$(BIN)/python -m zipfile -c build/dist/crate.zip build/crate
+	cd build/dist && sha256sum *.* > SHA256SUMS
+
 mutants: $(READY) ## plant mistakes in copies, show which test catches each, and count
 	$(BIN)/pip install --disable-pip-version-check --quiet -e '.[mutants]'
 	$(BIN)/pytest -q tests/test_catalogue.py
@@ -78,6 +93,16 @@ bench: $(READY) ## our loops, those of others and the floor, interleaved; some m
 
 clean: ## remove what executions made, but not .venv
 	rm -rf build runs data/.unpacked .pytest_cache .mypy_cache .ruff_cache
+
+# The validators have an environment of their own, as they bring pandas along. It borrows the other packages
+# from .venv. cffconvert asks for an older jsonschema than Jupyter does and works with either.
+$(METADATA)/ready: $(READY)
+	$(BIN)/python -m venv $(METADATA)
+	$(BIN)/python -c "import sysconfig as s; print(f'import site; site.addsitedir({s.get_path(\"purelib\")!r})')" \
+	    > "$$($(METADATA)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/course.pth"
+	$(METADATA)/bin/pip install --disable-pip-version-check --quiet -e '.[metadata]'
+	$(METADATA)/bin/pip install --disable-pip-version-check --quiet --no-deps cffconvert==2.0.0
+	touch $@
 
 $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
