@@ -152,6 +152,7 @@ LEFT_OUT = {
     "store/machine": "asks the system how many cores there are",
     "methods": "a table of names",
     "store/reference": "trains or reads one classifier",
+    "store/shipped": "finds one folder",
     "studies/board": NEW,
     "studies/committed": NEW,
     "studies/planning": "plans executions, as course/execution does",
