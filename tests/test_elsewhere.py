@@ -272,8 +272,8 @@ def leaves_encoding_to_the_locale(call):
     """Whether a call reads or writes text without saying in which encoding."""
     name = getattr(call.func, "attr", getattr(call.func, "id", ""))
     given = {keyword.arg: getattr(keyword.value, "value", None) for keyword in call.keywords}
-    is_of_pillow = getattr(getattr(call.func, "value", None), "id", "") == "Image"
-    if "encoding" in given or is_of_pillow:
+    opens_no_text = getattr(getattr(call.func, "value", None), "id", "") in ("Image", "tarfile")
+    if "encoding" in given or opens_no_text:
         return False
     if name in ("read_text", "write_text"):
         return len(call.args) < ("read_text", "write_text").index(name) + 1

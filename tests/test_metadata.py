@@ -147,10 +147,10 @@ def test_two_crates_have_the_same_bytes_and_a_folder_of_something_else_is_left_a
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     mine = tmp_path / "mine"
     mine.mkdir()
-    (mine / "thesis.txt").write_text("a year")
+    (mine / "thesis.txt").write_text("a year", "utf-8")
     with pytest.raises(ValueError, match="something else"):
         crate.write(mine)
-    assert (mine / "thesis.txt").read_text() == "a year"
+    assert (mine / "thesis.txt").read_text("utf-8") == "a year"
 
 
 @pytest.mark.parametrize("name", cards.CARDS)
@@ -173,7 +173,7 @@ def test_a_card_shows_a_number_that_has_changed_in_the_results(tmp_path):
     path = tmp_path / "report/results/05_training.json"
     results = json.loads(path.read_text("utf-8"))
     results["values"]["test_loss_last"] |= {"value": 98.76, "low": 90.0}
-    path.write_text(json.dumps(results))
+    path.write_text(json.dumps(results), "utf-8")
     assert "| 98.8 (90.0 to " in cards.card("vae", tmp_path)
 
 
@@ -236,9 +236,11 @@ def installed(tmp_path, monkeypatch):
     info = packages / "vae_helpers-0.1.0.dist-info"
     for folder in (info, share / "data", share / "report/results/studies"):
         folder.mkdir(parents=True)
-    (share / "data" / "README.md").write_text("where it is from")
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: vae-helpers\nVersion: 0.1.0\n")
-    (info / "RECORD").write_text("../../share/vae-helpers/data/README.md,,\n")
+    (share / "data" / "README.md").write_text("where it is from", "utf-8")
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: vae-helpers\nVersion: 0.1.0\n", "utf-8"
+    )
+    (info / "RECORD").write_text("../../share/vae-helpers/data/README.md,,\n", "utf-8")
     monkeypatch.setattr(shipped, "PROJECT", packages)
     monkeypatch.setattr(notebooks, "NOTEBOOKS", packages / "notebooks")
     # the editable install of the checkout must not be found first
@@ -253,7 +255,9 @@ def test_data_are_found_in_the_checkout_and_beside_an_installed_wheel(installed,
 
 
 def test_without_checkout_and_wheel_it_is_said_what_to_install(installed):
-    (installed.parents[1] / "lib/packages/vae_helpers-0.1.0.dist-info/RECORD").write_text("")
+    (installed.parents[1] / "lib/packages/vae_helpers-0.1.0.dist-info/RECORD").write_text(
+        "", "utf-8"
+    )
     with pytest.raises(ParameterError, match=r"found none; install the wheel, or .*pip install -e"):
         shipped.folder()
 
@@ -262,7 +266,7 @@ def test_a_wheel_scores_samples_by_its_own_tables_and_says_that_the_rest_needs_a
     installed, capsys, monkeypatch
 ):
     table = installed / "report/results/studies/comparison_vae.csv"
-    table.write_text("arm,fcd_last\nmine,2.0\nmine,4.0\n")
+    table.write_text("arm,fcd_last\nmine,2.0\nmine,4.0\n", "utf-8")
     monkeypatch.setattr(score, "STUDIES", ("comparison_vae",))
     _, line = score.beside({"fcd": 1.0}, ["comparison_vae"])
     assert line.split() == ["fcd", "1", "3"]
@@ -273,7 +277,7 @@ def test_a_wheel_scores_samples_by_its_own_tables_and_says_that_the_rest_needs_a
 
 
 def test_a_script_says_in_one_line_why_there_is_no_crate(tmp_path):
-    (tmp_path / "thesis.txt").write_text("a year")
+    (tmp_path / "thesis.txt").write_text("a year", "utf-8")
     command = [sys.executable, "report/crate.py", "--output", str(tmp_path)]
     found = subprocess.run(command, cwd=PROJECT, capture_output=True, encoding="utf-8")
     assert (found.returncode, len(found.stderr.splitlines())) == (1, 1)

@@ -74,7 +74,7 @@ def test_the_validator_finds_a_crate_without_licence_and_one_that_lacks_a_file(t
     for name in CRATE.iterdir():
         if name.name not in ("ro-crate-metadata.json", "LICENSE"):
             (tmp_path / name.name).symlink_to(name)
-    (tmp_path / "ro-crate-metadata.json").write_text(json.dumps(metadata))
+    (tmp_path / "ro-crate-metadata.json").write_text(json.dumps(metadata), "utf-8")
     problems = "\n".join(crate_problems(tmp_path))
     assert "datePublished" in problems
     assert "LICENSE" in problems

@@ -51,7 +51,9 @@ def elsewhere(tmp_path_factory):
     subprocess.run(install, check=True, cwd=folder)
     (packages,) = folder.glob("env/lib/*/site-packages")
     others = [it for it in sys.path if it.endswith("site-packages")]
-    (packages / "others.pth").write_text("\n".join(others))  # not what a .pth in these adds
+    (packages / "others.pth").write_text(
+        "\n".join(others), "utf-8"
+    )  # not what a .pth in these adds
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
     def run(code, *arguments):
