@@ -23,6 +23,7 @@ from vae_helpers.course.captions import CaptionError
 from vae_helpers.course.cells import CellRun
 from vae_helpers.course.tolerances import ToleranceError
 from vae_helpers.parameters import ParameterError
+from vae_helpers.store import code_digest
 from vae_helpers.studies import running
 from vae_helpers.training import TrainConfig
 
@@ -61,7 +62,8 @@ def course(tmp_path, monkeypatch):
     (tmp_path / "01_toy.ipynb").write_text(json.dumps({"cells": [cell]}), encoding="utf-8")
     (tmp_path / "tolerances.toml").write_text(TOLERANCES, encoding="utf-8")
     (tmp_path / "captions.toml").write_text(CAPTIONS, encoding="utf-8")
-    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path)
+    for module in (notebooks, code_digest):
+        monkeypatch.setattr(module, "NOTEBOOKS", tmp_path)
     monkeypatch.setattr(notebooks, "BUILD", tmp_path / "build")
     monkeypatch.setattr(tolerances, "TOLERANCES", tmp_path / "tolerances.toml")
     return tmp_path
@@ -94,6 +96,19 @@ def squares():
 def test_the_defaults_are_the_full_profile_and_have_its_folder(course):
     assert begin().profile == "full"
     assert written(course)["parameters"] == {"epochs": 30, "seed": 0}
+
+
+def test_results_name_the_code_that_they_are_of(course):
+    begin()
+    before = written(course)["code"]
+    path = course / "01_toy.ipynb"
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    notebook["cells"].append({"cell_type": "code", "metadata": {}, "source": ["x = 2"]})
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    begin()
+    assert re.fullmatch("[0-9a-f]{16}", before)
+    assert written(course)["code"] != before
+    assert written(course)["code"] == code_digest.of_notebook("01_toy")
 
 
 def test_the_smoke_profile_is_recognised_by_its_values():
@@ -309,7 +324,8 @@ print("\\n".join(said))
 BEGIN = """
 import pathlib
 from vae_helpers.course import notebooks, results
-notebooks.NOTEBOOKS = pathlib.Path({folder!r})
+from vae_helpers.store import code_digest
+notebooks.NOTEBOOKS = code_digest.NOTEBOOKS = pathlib.Path({folder!r})
 notebooks.BUILD = notebooks.NOTEBOOKS / "build"
 epochs, seed = 5, 0
 found = results.begin("01_toy", globals())

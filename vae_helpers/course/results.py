@@ -37,6 +37,7 @@ from vae_helpers.course import captions, cells, notebooks, tolerances
 from vae_helpers.course.cells import CellRun
 from vae_helpers.course.tolerances import Tolerance
 from vae_helpers.parameters import ParameterError, suggestion
+from vae_helpers.store import code_digest
 from vae_helpers.store.files import write_whole
 
 if TYPE_CHECKING:
@@ -68,12 +69,14 @@ class Results:
         profile: "full", "smoke", or the digest of other parameters.
         folder: where results/, figures/ and weights/ of this profile lie.
         parameters: the values of the notebook's parameters, in their own types.
+        code: the digest of the code that the numbers come from.
     """
 
     notebook: str
     profile: str
     folder: Path
     parameters: Mapping[str, Any]
+    code: str
     _tolerances: Mapping[str, Tolerance]
     _cell: Callable[[], CellRun]
     _entries: dict[tuple[str, str], _Entry] = field(default_factory=dict)
@@ -293,6 +296,7 @@ class Results:
             "notebook": self.notebook,
             "profile": self.profile,
             "parameters": self.parameters,
+            "code": self.code,
             "machine": _machine(),
         } | {
             kind: {
@@ -322,6 +326,7 @@ def begin(
     Raises:
         ParameterError: a parameter is missing, has the wrong type or is out of range; the message
             names it.
+        CodeDigestError, SourceChangedError: as in `code_digest.of_notebook`.
     """
     known = notebooks.defaults(notebook)
     for name in known:
@@ -333,7 +338,8 @@ def begin(
     values = {name: parameters.check(name, namespace[name]) for name in known}
     profile = notebooks.profile_of(notebook, values)
     found = tolerances.read(notebook, profile, path=tolerances.TOLERANCES)
-    results = Results(notebook, profile, notebooks.BUILD / profile, values, found, cell)
+    code = code_digest.of_notebook(notebook, code_digest.words_among(values))
+    results = Results(notebook, profile, notebooks.BUILD / profile, values, code, found, cell)
     results._save()
     held = "held against its tolerance" if profile in notebooks.PROFILES else "only shown"
     print(f"{notebook}, profile {profile}: every number is {held}")

@@ -76,6 +76,19 @@ def of_notebook(notebook: str, words: Iterable[str] = ()) -> str:
     return _digest(reached(cells(notebook), words))
 
 
+def words_among(*values: Any) -> frozenset[str]:
+    """The texts among values of parameters, which choose entries of the code's tables."""
+    return frozenset(_texts_of(values))
+
+
+def _texts_of(values: Any) -> Iterator[str]:
+    if isinstance(values, str):
+        yield values
+    elif isinstance(values, (Mapping, list, tuple)):
+        for value in values.values() if isinstance(values, Mapping) else values:
+            yield from _texts_of(value)
+
+
 def of_definition(module: str, name: str, *, words: Iterable[str] | None = None) -> str:
     """Digest of a definition of the science and of all that it reaches.
 

@@ -23,7 +23,7 @@ from vae_helpers.course import execution, notebooks
 from vae_helpers.course.execution import Execution
 from vae_helpers.parameters import ParameterError, shown, suggestion
 from vae_helpers.store import code_digest
-from vae_helpers.studies.tables import STUDIES, StudyError, planned, words_among
+from vae_helpers.studies.tables import STUDIES, StudyError, planned
 
 Grid = Mapping[str, Sequence[Any]]
 Arms = Mapping[str, Mapping[str, Any]]
@@ -122,7 +122,7 @@ def plan(
         {name: cells[0].values[name] for name in given},
         profile,
     )
-    code = code_of(notebook, words_among(notebooks.defaults(notebook), *parts[:3]))
+    code = code_of(notebook, code_digest.words_among(notebooks.defaults(notebook), *parts[:3]))
     default = notebooks.BUILD / "studies" / (name or _hash([notebook, *parts])[:12])
     return Plan(name or notebook, notebook, *parts, code, cells, folder or default)
 
@@ -225,7 +225,7 @@ def _cell(
     whole = Execution(execution.notebook, values, execution.profile)
     point = " ".join(f"{name}={text(values[name])}" for name in names)
     label = point if arm is None else f"{arm}, {point}"
-    code = code_of(execution.notebook, words_among(values))
+    code = code_of(execution.notebook, code_digest.words_among(values))
     key = _hash([execution.notebook, values, code])[:16]
     return Cell(label, values, code, key, whole, arm)
 

@@ -181,7 +181,7 @@ def run_cell(cell: Cell, *, threads: int) -> dict[str, Any]:
     Returns:
         `seconds`, and either `results`, what the notebook has left, or `error`.
     """
-    own = code_digest.of_notebook(cell.execution.notebook, tables.words_among(cell.values))
+    own = code_digest.of_notebook(cell.execution.notebook, code_digest.words_among(cell.values))
     if own != cell.code:
         return {
             "seconds": None,
@@ -348,7 +348,7 @@ class _Workers:
     """The workers of a client that may run cells of a study; each is asked once."""
 
     def __init__(self, client: Client, plan: Plan) -> None:
-        words = tables.words_among(
+        words = code_digest.words_among(
             notebooks.defaults(plan.notebook), plan.arms, plan.grid, plan.given
         )
         self.client = client

@@ -15,7 +15,7 @@ import json
 import math
 import statistics
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,11 +116,11 @@ def read(name: str) -> Study:
     rows, about = _typed_rows(path), _provenance(path.with_suffix(".json"))
     held = {about["digest"], about.get("rechecked", {}).get("digest")}
     try:
-        words = words_among(notebooks.defaults(about["notebook"]))
+        words = code_digest.words_among(notebooks.defaults(about["notebook"]))
     except ParameterError as error:
         expected = f"the name of a notebook, got {about['notebook']!r}"
         raise _altered(path.with_suffix(".json"), expected) from error
-    words |= words_among(*map(about.get, ("arms", "grid", "given")))
+    words |= code_digest.words_among(*map(about.get, ("arms", "grid", "given")))
     return Study(name, rows, about, code_digest.of_notebook(about["notebook"], words) not in held)
 
 
@@ -138,11 +138,6 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     if not lines or any(len(line) != len(head) for line in lines):
         raise _altered(path, "a table with rows of one length")
     return [dict(zip(head, line, strict=True)) for line in lines]
-
-
-def words_among(*values: Any) -> frozenset[str]:
-    """The texts among values of parameters, which choose entries of the code's tables."""
-    return frozenset(_texts(values))
 
 
 def planned(path: Path) -> dict[str, Any]:
@@ -173,14 +168,6 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
         raise ValueError(f"expected at least 2 finite values, got {list(values)}")
     reach = float(t.ppf((1 + confidence) / 2, n - 1)) / math.sqrt(n)
     return statistics.fmean(values), reach * statistics.stdev(values)
-
-
-def _texts(values: Any) -> Iterator[str]:
-    if isinstance(values, str):
-        yield values
-    elif isinstance(values, (Mapping, list, tuple)):
-        for value in values.values() if isinstance(values, Mapping) else values:
-            yield from _texts(value)
 
 
 def _typed_rows(path: Path) -> list[Row]:
