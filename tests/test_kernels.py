@@ -1,8 +1,10 @@
 """Forked kernels: as fresh as those that Jupyter starts, and found dead when they have died."""
 
+import asyncio
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,7 +14,7 @@ import nbformat
 import pytest
 from test_execution import notebook_of
 
-from vae_helpers.course import execution, notebooks, sockets
+from vae_helpers.course import execution, kernels, notebooks, sockets
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only")
 
@@ -118,6 +120,16 @@ def test_a_forked_kernel_removes_its_temporary_folders_when_it_ends(ran):
     assert len(set(folders)) == 2
     wait_until(lambda: not any(folder.exists() for folder in folders), seconds=20)
     assert [folder for folder in folders if folder.exists()] == []
+
+
+def test_a_kernel_whose_group_is_gone_already_is_still_told_to_end():
+    process = kernels._Kernel(target=time.sleep, args=(600,))
+    process.start()
+    provisioner = kernels.ForkingProvisioner()
+    provisioner.process, provisioner.pgid = process, process.pid  # it leads no group of its own
+    asyncio.run(provisioner.terminate())
+    process.join(60)
+    assert process.exitcode == -signal.SIGTERM
 
 
 def test_a_forked_kernel_ends_when_the_course_is_killed(toy):

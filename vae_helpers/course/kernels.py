@@ -84,6 +84,10 @@ class _Kernel(_context.Process):  # type: ignore[misc]
     def poll(self) -> int | None:
         return self.exitcode  # type: ignore[no-any-return]
 
+    def send_signal(self, number: int) -> None:
+        """Asked for where its group is gone: it has ended, and this process does not know yet."""
+        os.kill(self.pid, number)
+
 
 def _serve(arguments: list[str], env: dict[str, str], folder: str, sockets: Any) -> None:
     """Be a kernel, with nothing of the process that this one was forked from."""
