@@ -15,10 +15,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from places import value_of
-
 from vae_helpers.adversarial import GANConfig
 from vae_helpers.store.files import write_whole
+from vae_helpers.studies.keys import value_of
 from vae_helpers.training import TrainConfig
 
 PROJECT = Path(__file__).resolve().parent.parent

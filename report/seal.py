@@ -28,10 +28,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from places import PLACE
-
 from vae_helpers.parameters import suggestion
 from vae_helpers.store.files import write_whole
+from vae_helpers.studies.keys import PLACE
 
 PROJECT = Path(__file__).resolve().parent.parent
 SEAL = "report/published.sha256"

@@ -312,7 +312,7 @@ def test_what_results_prints_as_observed_is_read_back_and_every_digit_of_it_coun
     tmp_path, monkeypatch, capsys
 ):
     observed = {"kid": -0.12597, "two_sample_means": 0.5, "frechet_means_" + "x" * 20: 1234.5678}
-    found = Results("toy", "other", tmp_path, {}, {}, lambda: CellRun("a", "1"))
+    found = Results("toy", "other", tmp_path, {}, "", {}, lambda: CellRun("a", "1"))
     found.observe(observed)
     lines = capsys.readouterr().out.splitlines()
     values = json.loads((tmp_path / "results" / "toy.json").read_bytes())["values"]

@@ -148,6 +148,22 @@ def _score(options: Namespace) -> None:
         print(line)
 
 
+def _where(options: Namespace) -> None:
+    """Say where a published number comes from."""
+    from vae_helpers.studies import origins
+
+    for line in origins.where(options.number):
+        print(line)
+
+
+def _why(options: Namespace) -> None:
+    """Say what other seeds gave for a published number."""
+    from vae_helpers.studies import origins
+
+    for line in origins.why(options.key):
+        print(line)
+
+
 def _digits(options: Namespace) -> None:
     """Train the study's network for a moment and show what it makes of noise."""
     from vae_helpers import figures, training
@@ -279,6 +295,12 @@ def _parser() -> ArgumentParser:
     )
     score.set_defaults(do=_score)
     score.add_argument("samples", type=Path, metavar="SAMPLES.npy")
+    where = commands.add_parser("where", help="where a published number comes from")
+    where.set_defaults(do=_where)
+    where.add_argument("number", metavar="NUMBER", help="as printed, such as 99.3; or a key")
+    why = commands.add_parser("why", help="mean, interval and seeds of a published number")
+    why.set_defaults(do=_why)
+    why.add_argument("key", metavar="KEY", help="such as 05_training.train_loss_last")
     _add_bench(commands.add_parser("bench", help="time training, evaluation and likelihood"))
     return parser
 

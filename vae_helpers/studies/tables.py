@@ -88,10 +88,7 @@ class Study:
         """One line that says what the study is, the same until it is made anew or becomes stale."""
         words = [f"{len(self.rows)} runs of {self.provenance['notebook']}"]
         if seeds := sorted({row["seed"] for row in self.rows if "seed" in row}):
-            row = (", " if len(seeds) > 2 else " and ").join(map(str, seeds))
-            if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
-                row = f"{seeds[0]} to {seeds[-1]}"
-            words += [f"seed{'s' if len(seeds) > 1 else ''} {row}"]
+            words += [f"seed{'s' if len(seeds) > 1 else ''} {in_words(seeds)}"]
         words += [f"{len(self.failed())} failed"]
         since = "; made by an earlier version of the code" if self.stale else ""
         if not self.stale and (again := self.provenance.get("rechecked")):
@@ -138,6 +135,13 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     if not lines or any(len(line) != len(head) for line in lines):
         raise _altered(path, "a table with rows of one length")
     return [dict(zip(head, line, strict=True)) for line in lines]
+
+
+def in_words(seeds: Sequence[int]) -> str:
+    """Seeds in print, such as "1 to 10" or "1 and 3"; in order and each once."""
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]} to {seeds[-1]}"
+    return (", " if len(seeds) > 2 else " and ").join(map(str, seeds))
 
 
 def planned(path: Path) -> dict[str, Any]:
