@@ -10,7 +10,7 @@ import pytest
 
 from vae_helpers.course import notebooks
 from vae_helpers.store import code_digest
-from vae_helpers.studies import tables
+from vae_helpers.studies import planning, tables
 from vae_helpers.studies.tables import StudyError
 
 TABLE = (
@@ -190,3 +190,22 @@ def test_every_column_of_a_committed_table_is_explained(path):
         pytest.skip("made by an earlier version, which had other columns")
     parameters = notebooks.defaults(study.provenance["notebook"])
     assert [it for it in columns - parameters.keys() if not known.fullmatch(it)] == []
+
+
+# --- the committed tables together
+
+
+@pytest.mark.parametrize("name", tables.planned(tables.STUDIES))
+def test_a_committed_table_has_the_cells_that_the_list_of_studies_names(name):
+    (plan,), study = planning.committed([name]), tables.read(name)
+    assert [row.get("arm") for row in study.rows] == [cell.arm for cell in plan.cells]
+    assert [it["cell"] for it in study.provenance["cells"]] == [it.label for it in plan.cells]
+    assert study.provenance["arms"].keys() == plan.arms.keys()
+
+
+def test_the_same_network_has_the_same_distance_in_every_study_that_trained_it():
+    of_remedies = tables.read("remedies").values("fcd_last", {"arm": "with dropout"})
+    assert of_remedies == tables.read("comparison_gan").values("fcd[10]")[: len(of_remedies)]
+    of_beta = tables.read("beta").values("fcd_last", {"beta": 1.0})
+    vae = {"arm": "VAE"}
+    assert of_beta == tables.read("comparison_vae").values("fcd_last", vae)[: len(of_beta)]
