@@ -104,7 +104,10 @@ CLAIMS = (
         "Of the published numbers",
         lambda: re.findall(r"\d+", value("13_published_numbers/rows_same")),
         "board",
-        lambda: value("13_published_numbers/rows_same") == "6 of 6 agree",
+        lambda: (
+            value("13_published_numbers/rows_same") == "6 of 6 agree"
+            and len({it.split(",")[0] for it in value("13_published_numbers/same")}) == 2
+        ),
     ),
     Claim(
         "The study's first attempt",
