@@ -384,6 +384,27 @@ def test_numbers_and_words_follow_the_run(path, opened):
     assert known["evidence"] - known["elbo"] == pytest.approx(gap)
 
 
+def test_each_picked_point_has_its_own_gaps_on_the_axis(opened):
+    written = opened.evaluate(
+        """() => new Promise((done) => {
+          const all = [], { fillText } = CanvasRenderingContext2D.prototype;
+          CanvasRenderingContext2D.prototype.fillText = function (words, ...at) {
+            all.push(words);
+            fillText.call(this, words, ...at);
+          };
+          lab.tabs.toy.refresh();
+          requestAnimationFrame(() => requestAnimationFrame(() => done(all)));
+        })"""
+    )
+    rows = opened.evaluate(
+        "lab.tabs.toy.view().rows.map((row) => [row.approximation, row.amortisation])"
+    )
+    gaps = [f"gap {approximation:.2f} + {amortisation:.2f}" for approximation, amortisation in rows]
+    assert [words for words in written if words.startswith("gap")] == gaps
+    spoken = opened.locator("#latent").get_attribute("aria-label")
+    assert re.findall(r"gap [\d.]+ \+ [\d.]+", spoken) == gaps
+
+
 def test_the_picture_is_saved_as_it_is_seen(path, opened, tmp_path):
     go(opened, path, "#step=50")
     with opened.expect_download() as download:

@@ -41,9 +41,10 @@ export function paintLatent(world, view, settings, overlay) {
 
 function paintLane(context, view, row, i, x, floor, height, colour) {
   const { z } = view.there, density = densityOf(view, i);
-  const hill = Math.max(...density), sigma = Math.exp(0.5 * row.logvar);
-  const top = Math.max(hill, Math.min(gaussian(0, 0, sigma), 2 * hill)); // a spike leaves its lane
-  const y = (value) => floor - height * Math.min(1, value / (1.05 * top));
+  const hill = Math.max(...density), best = Math.exp(0.5 * row.best.logvar);
+  const sigma = Math.exp(0.5 * row.logvar), peak = gaussian(0, 0, Math.min(sigma, best));
+  const top = Math.max(hill, Math.min(peak, 2 * hill)); // a spike leaves its lane
+  const y = (value) => floor - (height * value) / (1.05 * top);
   const curve = (values) => {
     context.beginPath();
     values.forEach(([at, value], n) => {
@@ -51,6 +52,10 @@ function paintLane(context, view, row, i, x, floor, height, colour) {
       else context.moveTo(x(at), y(value));
     });
   };
+  context.save();
+  context.beginPath();
+  context.rect(ROOM.left, floor - height, 2 * (x(0) - ROOM.left), height + 2);
+  context.clip();
   const all = Array.from(z, (at, n) => [at, density[n]]);
   const inView = all.filter(([at]) => at >= x.inverse(ROOM.left) && at <= -x.inverse(ROOM.left));
   curve([[inView[0][0], 0], ...inView, [inView.at(-1)[0], 0]]);
@@ -65,18 +70,35 @@ function paintLane(context, view, row, i, x, floor, height, colour) {
   context.lineWidth = 1.5;
   context.strokeStyle = colour.text;
   context.setLineDash([5, 4]);
-  normalCurve(row.best.mu, Math.exp(0.5 * row.best.logvar));
+  normalCurve(row.best.mu, best);
   context.stroke();
   context.setLineDash([]);
   context.lineWidth = 2.5;
   context.strokeStyle = colour.approximate;
   normalCurve(row.mu, sigma);
   context.stroke();
+  context.restore();
 
   context.strokeStyle = colour.line;
   context.lineWidth = 1;
   level(context, x, floor);
   name(context, colour, String(i + 1), floor - height / 2);
+  writeGap(context, colour, row, 2 * x(0) - ROOM.left, floor - height);
+}
+
+/** A point's gap in its two parts, nats: the best Gaussian's, and what the encoder adds. */
+const gapInWords = ({ approximation, amortisation }) =>
+  `gap ${shown(approximation)} + ${shown(amortisation)}`;
+
+function writeGap(context, colour, row, right, top) {
+  const words = gapInWords(row);
+  context.font = "12px sans-serif";
+  context.textAlign = "right";
+  context.lineWidth = 3;
+  context.strokeStyle = colour.page;
+  context.strokeText(words, right, top + 10);
+  context.fillStyle = colour.quiet;
+  context.fillText(words, right, top + 10);
 }
 
 function name(context, colour, words, y, radius = 9) {
@@ -162,8 +184,8 @@ export function latentInWords(view) {
     const sigma = Math.exp(0.5 * row.logvar);
     return (
       `Point ${i + 1}: q has mean ${shown(row.mu)} and width ${shown(sigma)}, the best Gaussian ` +
-      `${shown(row.best.mu)} and ${shown(Math.exp(0.5 * row.best.logvar))}, gap ` +
-      `${shown(row.evidence - row.elbo)} nats`
+      `${shown(row.best.mu)} and ${shown(Math.exp(0.5 * row.best.logvar))}, ` +
+      `${gapInWords(row)} nats`
     );
   });
   return each.join(". ");

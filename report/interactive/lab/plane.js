@@ -75,17 +75,20 @@ function paintCurve(context, { there: { z, means } }, to, colour, sigma, width) 
   trace(true);
   context.lineWidth = 1;
   context.setLineDash([2, 5]);
-  trace(false); // where the prior hardly ever is
+  trace(false); // where the prior hardly ever draws
   context.setLineDash([]);
 
   context.fillStyle = colour.decoder;
-  for (const mark of [-2, -1, 0, 1, 2]) {
+  const named = []; // a short curve has room for few labels
+  for (const mark of [0, -1, 1, -2, 2]) {
     const i = Math.round((mark - z[0]) / (z[1] - z[0]));
     const x = to.x(means[2 * i]), y = to.y(means[2 * i + 1]);
     context.beginPath();
     context.arc(x, y, 3.5, 0, 2 * Math.PI);
     context.fill();
+    if (named.some((other) => Math.hypot(x - other[0], y - other[1]) < 18)) continue;
     label(context, colour, String(mark).replace("-", "\u2212"), x, y);
+    named.push([x, y]);
   }
 }
 
