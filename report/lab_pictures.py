@@ -25,7 +25,9 @@ from vae_helpers.store.files import write_whole
 CHROMIUM = "/usr/bin/chromium"
 WIDTH, SCALE, COLOURS = 880, 1.5, 256
 STYLE = """
-.side, .diagram, .phase, .panels .controls, #grid-note { display: none !important; }
+.side, .diagram, .phase, .panels .controls, .panels .hint, #grid-note {
+  display: none !important;
+}
 .panels { grid-template: auto 1fr / 1fr 1fr; padding: 8px; }
 .panel figcaption { min-height: 0; }
 .stack { grid-area: 1 / 2 / 3; }
