@@ -470,8 +470,9 @@ def test_a_link_to_a_place_on_the_page_leaves_the_run_alone(opened):
     assert opened.locator("#share-status").inner_text() == ""
 
 
-def test_a_story_goes_to_its_step_and_is_marked_until_something_is_changed(opened):
-    link = opened.locator("#presets #collapse")
+def test_a_story_goes_to_its_step_and_is_named_until_something_else_is_trained(opened):
+    link, story = opened.locator("#presets #collapse"), opened.locator("#story")
+    assert not story.is_visible()
     set_range(opened, "beta", 3)
     link.click()
     opened.wait_for_timeout(100)
@@ -479,10 +480,47 @@ def test_a_story_goes_to_its_step_and_is_marked_until_something_is_changed(opene
     assert steps(opened) == 1000
     assert settings(opened)["sigma"] == "1.5"
     assert settings(opened)["beta"] == 1
-    marked = "Array.from(document.querySelectorAll('#presets [aria-current]'), (it) => it.id)"
+    marked = "Array.from(document.querySelectorAll('#presets [aria-current=true]'), (it) => it.id)"
+    click_point(opened, 5)
+    opened.get_by_label("from the prior").first.check()
     assert opened.evaluate(marked) == ["collapse"]
+    assert story.inner_text().startswith("Posterior collapse. ")
     control(opened, "noise").uncheck()
     assert opened.evaluate(marked) == []
+    assert not story.is_visible()
+
+
+def test_a_change_on_the_other_tab_leaves_the_story_named(opened):
+    opened.locator("#collapse").click()
+    opened.locator("#tab-digits").click()
+    set_range(opened, "beta", 3, of="digits")
+    opened.locator("#tab-toy").click()
+    assert opened.locator("#story").is_visible()
+
+
+def test_a_running_story_says_how_far_it_goes(opened):
+    opened.locator("#collapse").click()
+    painted(opened)
+    assert re.fullmatch(r"Step \d+ of 1,000", opened.locator("#status").inner_text())
+    arrived(opened)
+    assert opened.locator("#status").inner_text() == "Step 1,000"
+
+
+@pytest.mark.parametrize(
+    ("link", "there"), [("#lesson-title + ol a[href='#']", 0), ("#collapse", 1000)]
+)
+def test_a_link_to_the_settings_that_are_set_begins_again(opened, link, there):
+    opened.locator(link).click()
+    opened.wait_for_timeout(100)
+    arrived(opened)
+    begun = weights(opened)
+    opened.locator("#step").click()
+    assert steps(opened) == there + 1
+    opened.locator(link).click()
+    opened.wait_for_timeout(100)
+    arrived(opened)
+    assert steps(opened) == there
+    assert weights(opened) == begun
 
 
 def test_an_address_that_is_typed_over_is_restored_at_once(path, opened):

@@ -21,8 +21,10 @@ const tabs = {
   toy: toyTab(settings.toy, (change) => ownChange("toy", change)),
   digits: digitsTab(settings.digits, (change) => ownChange("digits", change)),
 };
+const VIEWS = ["speed", "source", "walk"]; // change what is seen, not what is trained
 const refreshers = {};
 const wasChanged = { toy: false, digits: false }; // a setting, since the run began
+const stories = { toy: null, digits: null }; // that a run is of, until something else is trained
 let open = "toy";
 
 // ---- Settings -----------------------------------------------------------------------------------
@@ -43,7 +45,7 @@ function userChange(name, field) {
   settings[name].step = 0;
   if (RESTARTING.includes(field)) restart(name);
   else {
-    if (!["speed", "source", "walk"].includes(field)) noteChange(name);
+    if (!VIEWS.includes(field)) noteChange(name);
     tabs[name].refresh();
   }
   show();
@@ -61,10 +63,12 @@ function ownChange(name, change) {
 
 function noteChange(name) {
   wasChanged[name] ||= tabs[name].steps() > 0;
+  stories[name] = null;
 }
 
 function restart(name) {
   wasChanged[name] = false;
+  stories[name] = null;
   tabs[name].restart();
 }
 
@@ -76,10 +80,19 @@ function show() {
   byId("play").textContent = tabs[open].isPlaying() ? "Pause" : "Play";
   byId("play").setAttribute("aria-pressed", tabs[open].isPlaying());
   keepInUrl(FIELDS[open], settings[open]);
-  const here = fragment(FIELDS[open], settings[open]);
-  for (const link of byId("presets").querySelectorAll("a")) {
-    link.toggleAttribute("aria-current", link.hash === here);
+  showStory();
+}
+
+function showStory() {
+  const story = stories[open];
+  for (const { name } of PRESETS) {
+    if (name === story?.name) byId(name).setAttribute("aria-current", "true");
+    else byId(name).removeAttribute("aria-current");
   }
+  byId("story").hidden = !story;
+  if (!story) return;
+  const title = Object.assign(document.createElement("b"), { textContent: `${story.title}. ` });
+  byId("story").replaceChildren(title, story.says);
 }
 
 // ---- Buttons ------------------------------------------------------------------------------------
@@ -160,6 +173,8 @@ function restore() {
   byId("share-status").textContent = refused.join(" ");
   openTab(name);
   restart(name);
+  const here = fragment(FIELDS[name], settings[name]);
+  stories[name] = PRESETS.find((each) => byId(each.name).hash === here) ?? null;
   if (state.step) tabs[name].play();
   show();
 }
@@ -168,10 +183,15 @@ for (const { name, title, settings: own, says, fields = TOY_FIELDS } of PRESETS)
   const item = document.createElement("li"), link = document.createElement("a");
   Object.assign(link, { id: name, textContent: title });
   link.href = fragment(fields, { ...defaults(fields), ...own });
-  link.addEventListener("click", () => byId("bench").scrollIntoView());
   item.append(link, Object.assign(document.createElement("p"), { textContent: says }));
   byId("presets").append(item);
 }
+addEventListener("click", ({ target }) => {
+  const link = target.closest("a[href^='#']");
+  if (!link || isPlace(link.hash)) return;
+  byId("bench").scrollIntoView();
+  if (link.hash === location.hash) restore(); // the address stays, so no event tells of the click
+});
 addEventListener("hashchange", () => isPlace(location.hash) || restore());
 const isDark = matchMedia("(prefers-color-scheme: dark)");
 isDark.addEventListener("change", () => soon(tabs[open].refresh));

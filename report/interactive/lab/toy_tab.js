@@ -12,7 +12,7 @@ import { decode } from "./vae.js";
 
 const MOST_PICKS = 4, FIRST_PICKS = [0.1, 0.4, 0.8]; // shares of the way along the watched points
 const FRAME = 9; // milliseconds of training per frame, when fast
-const AT_REST = "A step of training, from left to right. Slow motion shows it part by part.";
+const AT_REST = "One step of training. To see it part by part, choose slow motion and press Play.";
 const PHASES = ["data", "encoder", "noise", "decoder", "loss", "gradients", "update"];
 
 /**
@@ -77,7 +77,8 @@ export function toyTab(settings, changed) {
     byId("grid-note").textContent = !view || view.there.isFine ? ""
       : "The posterior is narrower than the finest grid: log p(x) and the gaps are inexact here.";
     byId("status").textContent = canTrain(world)
-      ? `Step ${world.run.step.toLocaleString("en")}`
+      ? `Step ${world.run.step.toLocaleString("en")}` +
+        (target > world.run.step ? ` of ${target.toLocaleString("en")}` : "")
       : "Draw at least three points";
     if (!means) return;
     const values = `ELBO ${shown(means.elbo)}, log p(x) ${shown(means.evidence)}`;
@@ -236,11 +237,11 @@ function sentence(phase, last, settings) {
   const draws = settings.samples === 1 ? "a draw" : `${settings.samples} draws`;
   return {
     data: `A batch of ${many} is drawn from the data.`,
-    encoder: "The encoder gives each point x its q(z|x): a mean and a width.",
+    encoder: "The encoder gives each point x its q(z|x): a mean, marked on the axis, and a width.",
     noise: settings.noise
       ? `Each q gives ${draws}: z = \u03bc + \u03c3 \u03b5.`
       : "The noise is off: z is the mean of q.",
-    decoder: "The decoder maps each z into the plane. Lines lead from x to what became of it.",
+    decoder: "The decoder maps each z into the plane. Lines lead from x to its decoded z.",
     loss: settings.samples > 1 && settings.noise
       ? `Loss: \u2212log of the mean weight of ${draws} = ${shown(last.loss)} nats.`
       : `Loss: \u2212log p(x|z) + \u03b2 KL = ${total} = ${shown(last.loss)} nats.`,
