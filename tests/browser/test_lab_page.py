@@ -507,7 +507,7 @@ def test_a_running_story_says_how_far_it_goes(opened):
 
 
 @pytest.mark.parametrize(
-    ("link", "there"), [("#lesson-title + ol a[href='#']", 0), ("#collapse", 1000)]
+    ("link", "there"), [("#lesson-title + ol > :first-child a", 0), ("#collapse", 1000)]
 )
 def test_a_link_to_the_settings_that_are_set_begins_again(opened, link, there):
     opened.locator(link).click()
@@ -848,6 +848,51 @@ def test_importance_samples_let_q_be_wide(told):
     assert story["ratio"] > 2
     assert story["evidence"] > kept["evidence"] + 0.3
     assert story["elbo"] < kept["elbo"] - 1
+
+
+# ---- The lesson ----------------------------------------------------------------------------------
+
+
+def train(page, settings, until):
+    """Train the world of `window.world` to a step with other settings; its last means."""
+    return page.evaluate(
+        """([settings, until]) => {
+          const { toy } = lab.modules;
+          Object.assign(window.asked, settings);
+          while (window.world.run.step < until) toy.step(window.world, window.asked);
+          return window.world.history.at(-1);
+        }""",
+        [settings, until],
+    )
+
+
+def begin(page, settings):
+    page.evaluate(
+        """(settings) => {
+          window.asked = { ...lab.settings.toy, ...settings };
+          window.world = lab.modules.toy.newWorld(window.asked);
+        }""",
+        settings,
+    )
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_lesson_opens_a_gap_that_the_encoder_alone_closes(opened, seed):
+    begin(opened, {"seed": seed})
+    assert train(opened, {}, 2000)["amortisation"] < 0.1
+    wide = train(opened, {"train": "decoder", "sigma": "0.2"}, 2030)
+    assert wide["amortisation"] > 0.5
+    closed = train(opened, {"train": "encoder"}, 2500)
+    assert closed["amortisation"] < wide["amortisation"] / 2
+    assert closed["elbo"] > wide["elbo"] + 0.3
+    assert closed["evidence"] == pytest.approx(wide["evidence"], abs=1e-3)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_lesson_s_collapse_ends_when_the_likelihood_is_narrower(opened, seed):
+    begin(opened, {"seed": seed, "sigma": "1.5"})
+    assert train(opened, {}, 1000)["kl"] < 0.005
+    assert train(opened, {"sigma": "1"}, 2000)["kl"] > 0.05
 
 
 # ---- For everybody -------------------------------------------------------------------------------
