@@ -28,6 +28,7 @@ import explorer
 import guide
 import instructor
 import lab
+import marks
 import pages
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -61,7 +62,9 @@ def lay_out(results: Path, notebooks: Path, source: Path) -> None:
     copy_files(PROJECT / pictures, source / pictures)
 
     html = build.to_html(results)
-    (source / "report.md").write_text(pages.report_page(html), encoding="utf-8")
+    (source / "report.md").write_text(
+        pages.report_page(html, results / "results"), encoding="utf-8"
+    )
     for name in re.findall(r'src="figures/([^"]+)"', html):
         shutil.copyfile(results / "figures" / name, source / "extra" / "figures" / name)
 
@@ -72,7 +75,7 @@ def lay_out(results: Path, notebooks: Path, source: Path) -> None:
     (source / "notebooks" / "figures").mkdir(parents=True)
     for name, notebook in read.items():
         try:
-            page = pages.notebook_page(notebook, name, known, source)
+            page = pages.notebook_page(notebook, name, known, results / "results", source)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
         (source / "notebooks" / f"{name}.ipynb").write_text(json.dumps(page), encoding="utf-8")
@@ -85,9 +88,12 @@ def lay_out(results: Path, notebooks: Path, source: Path) -> None:
         pages.with_files(for_instructors, "README.md", source), encoding="utf-8"
     )
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    (source / "README.md").write_text(
-        pages.with_files(readme, "README.md", source), encoding="utf-8"
+    text, groups = marks.with_buttons(
+        pages.with_files(readme, "README.md", source), results / "results"
     )
+    (source / "README.md").write_text(text, encoding="utf-8")
+    boxes = marks.boxes(groups, "index.md", results / "results")
+    (source / "origins.html").write_text(boxes, encoding="utf-8")
 
 
 def copy_files(folder: Path, target: Path) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ast
 import hashlib
+import json
 import sys
 from pathlib import Path
 from typing import Literal
@@ -20,6 +21,7 @@ from typing import Literal
 import typst
 
 from vae_helpers.store.files import write_whole
+from vae_helpers.studies import origins
 
 PROJECT = Path(__file__).resolve().parent.parent
 ACCEPTED = "html export is under active development and incomplete"
@@ -104,6 +106,7 @@ def _compiled(results: Path, form: Literal["pdf", "html"], *, commit: str = "") 
         "form": form,
         "commit": commit,
         "digest": digest(results),
+        "origins": json.dumps(origins.by_source(results / "results")),
         "model": without_docstrings(PROJECT / "vae_helpers/models.py", "VAE"),
         "objective": without_docstrings(PROJECT / "vae_helpers/objective.py", "bce", "kl"),
     }

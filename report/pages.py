@@ -6,7 +6,7 @@ import base64
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape, unescape
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 
+import marks
 from vae_helpers.exercises.student import BEGIN, END, student_notebook
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -32,6 +33,7 @@ EITHER = re.compile(f"(?P<untouched>{UNTOUCHED})|{MENTION}", re.MULTILINE | re.D
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<target>[^)#:\s]+)(?P<anchor>#[^)\s]*)?\)")
 HEADING = re.compile(r"<h([2-4])([^>]*)>(.*?)</h\1>", re.DOTALL)
 LISTING = re.compile(r'<pre><code data-lang="(\w+)">(.*?)</code></pre>', re.DOTALL)
+ENTRY = re.compile(r'data-entry="([^"]+)"')
 TAG = re.compile(r"<[^>]+>")
 
 
@@ -81,27 +83,36 @@ def pictures(outputs: list[dict[str, Any]]) -> Iterator[tuple[str, int, str, str
         yield caption["number"], i, alt, caption["caption"]
 
 
-def with_figures(outputs: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+def with_figures(
+    outputs: list[dict[str, Any]], name: str, folder: Path
+) -> tuple[list[dict[str, Any]], list[tuple[str]]]:
     """The outputs of a cell, with picture and caption made into one figure with an anchor.
 
     Left as it is, every picture of a cell would get the alt text of the cell's last one.
 
     Args:
         outputs: of one cell.
+        name: of the notebook.
         folder: where the pictures are written, called figures/ in the directives.
+
+    Returns:
+        The outputs, and what the button of each caption leads to (`marks.boxes`).
     """
-    made = list(outputs)
+    made, groups = list(outputs), []
     for number, i, alt, caption in reversed(list(pictures(outputs))):
+        entry = (f"{name}/{''.join(outputs[i]['data']['text/plain']).strip('<>')}",)
+        origin = marks.button(entry, "origin", label=f"Origin of figure {number}")
+        groups.append(entry)
         picture = folder / f"{anchor(number)}.png"
         picture.write_bytes(base64.b64decode("".join(outputs[i]["data"]["image/png"])))
         directive = (
             f":::{{figure}} figures/{picture.name}\n"
             f":name: {anchor(number)}\n:alt: {json.dumps(alt, ensure_ascii=False)}\n\n"
-            f"{caption}\n:::\n"
+            f"{caption} {origin}\n:::\n"
         )
         data = {"text/markdown": directive}
         made[i : i + 2] = [{"output_type": "display_data", "data": data, "metadata": {}}]
-    return made
+    return made, groups
 
 
 def linked(text: str, known: Mapping[str, str]) -> str:
@@ -156,31 +167,49 @@ def with_files(text: str, page: str, source: Path) -> str:
 
 
 def notebook_page(
-    notebook: dict[str, Any], name: str, known: Mapping[str, str], source: Path
+    notebook: dict[str, Any], name: str, known: Mapping[str, str], results: Path, source: Path
 ) -> dict[str, Any]:
     """A copy of a notebook as the book shows it: figures with their words, mentions as links.
+
+    Every code cell gets an anchor, and numbers and figures lead to where they come from (`marks`).
 
     Args:
         notebook: as it is committed.
         name: such as "05_training".
         known: see `linked`.
+        results: the folder with <notebook>.json and studies/.
         source: the folder that Sphinx reads.
 
     Raises:
-        ValueError: a picture lacks its words.
+        ValueError: a picture lacks its words, or a place names no number.
     """
     others = {number: link for number, link in known.items() if number != name[:2]}
-    cells = []
+    page = f"notebooks/{name}.ipynb"
+    cells: list[dict[str, Any]] = []
+    groups: list[Sequence[str]] = []
     for cell in notebook["cells"]:
         new = dict(cell, source="".join(cell["source"]))
         if cell["cell_type"] == "markdown":
-            new["source"] = with_files(
-                linked(new["source"], others), f"notebooks/{name}.ipynb", source
+            new["source"], found = marks.with_buttons(
+                with_files(linked(new["source"], others), page, source), results
             )
-        elif not is_plain(cell):
-            new["outputs"] = with_figures(cell["outputs"], source / "notebooks" / "figures")
+            groups += found
+        else:
+            cells.append(html_cell(f'<div id="{marks.anchor(cell["id"])}"></div>', cell["id"]))
+            if not is_plain(cell):
+                folder = source / "notebooks" / "figures"
+                new["outputs"], drawn = with_figures(cell["outputs"], name, folder)
+                groups += drawn
         cells.append(new)
+    if groups:
+        cells.append(html_cell(marks.boxes(groups, page, results), name))
     return dict(notebook, cells=cells, metadata=dict(notebook["metadata"], language_info=LANGUAGE))
+
+
+def html_cell(html: str, name: str) -> dict[str, Any]:
+    """A cell of text that is HTML already."""
+    source = f"```````{{raw}} html\n{html}\n```````"
+    return {"cell_type": "markdown", "id": f"{name}-html", "metadata": {}, "source": source}
 
 
 def exercise_page(solution: dict[str, Any]) -> dict[str, Any]:
@@ -212,11 +241,12 @@ def exercise_page(solution: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def report_page(html: str) -> str:
+def report_page(html: str, results: Path) -> str:
     """The report as a page of the book: its headings are the book's, the rest stays HTML.
 
     Args:
         html: a whole document, as typst writes it.
+        results: the folder with <notebook>.json and studies/.
     """
     style = "".join(re.findall(r"<style>.*?</style>", html, re.DOTALL))
     body = html.partition("<body>")[2].partition("</body>")[0]
@@ -237,6 +267,8 @@ def report_page(html: str) -> str:
         name = re.search(r'id="([^"]+)"', attributes)
         target = f'<span id="{name[1]}"></span>' if name and name[1] != make_id(words) else ""
         page += ["#" * int(level) + f" {words}\n", _raw(target + text)]
+    groups = [(unescape(entry),) for entry in ENTRY.findall(html)]
+    page.append(_raw(marks.boxes(groups, "report.md", results)))
     return "\n".join(page)
 
 

@@ -84,6 +84,8 @@ TESTS = {
     "store/code_digest": ("code_digest", "tables"),
     "store/files": ("files", "runs"),
     "store/runs": ("runs", "threads"),
+    "studies/keys": ("origins", "numbers"),
+    "studies/origins": ("origins", "book"),
     "studies/tables": ("tables",),
     "studies/tolerance_tables": ("tolerances",),
     "training": ("training", "runs"),

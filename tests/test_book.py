@@ -9,16 +9,19 @@ import pytest
 from published import captions, load, notebooks
 
 from vae_helpers import PROJECT
+from vae_helpers.studies import origins
 
 build = load("build")
 bundle = load("bundle")
 explorer = load("explorer")
 lab = load("lab")
+marks = load("marks")
 pages = load("pages")
 for name in ("lessons", "plan", "markup", "assignment", "guide", "instructor"):
     load(name)
 book = load("book")
 
+RESULTS = PROJECT / "report" / "results"
 KNOWN = {"06": "06_ablation.ipynb", "05": "05_training.ipynb", "4.1": "#figure-4-1"}
 
 
@@ -26,7 +29,10 @@ def picture(alt, caption, content=b"png"):
     """The two outputs that `results.show` leaves behind."""
     png = base64.b64encode(content).decode()
     return [
-        {"data": {"image/png": png}, "metadata": {"image/png": {"alt": alt}}},
+        {
+            "data": {"image/png": png, "text/plain": "<curve>"},
+            "metadata": {"image/png": {"alt": alt}},
+        },
         {"data": {"text/markdown": [f"*{caption}*"], "text/plain": caption}, "metadata": {}},
     ]
 
@@ -38,7 +44,7 @@ def test_two_figures_of_one_cell_keep_their_own_words_and_pictures(tmp_path):
         printed,
         *picture("the second", "Figure 4.2. Two.", b"two"),
     ]
-    first, between, second = pages.with_figures(outputs, tmp_path)
+    first, between, second = pages.with_figures(outputs, "03_name", tmp_path)[0]
     assert between is printed
     assert r':alt: "the \"first\": a"' in first["data"]["text/markdown"]
     assert ':alt: "the second"' in second["data"]["text/markdown"]
@@ -93,10 +99,15 @@ def test_the_targets_are_the_notebooks_and_their_figures():
 def test_a_picture_of_plain_matplotlib_keeps_its_place_and_the_alt_text_of_its_cell(tmp_path):
     drawn = {"data": {"image/png": "iVBOR"}, "metadata": {}}
     about = {"mystnb": {"image": {"alt": "Three grids of digits."}}}
-    cell = {"cell_type": "code", "source": "show()", "outputs": [drawn], "metadata": about}
-    page = pages.notebook_page({"cells": [cell], "metadata": {}}, "00_page", KNOWN, tmp_path)
-    assert page["cells"][0]["outputs"] == [drawn]
-    assert page["cells"][0]["metadata"] == about
+    cell = {"cell_type": "code", "id": "page-1", "source": "show()"}
+    cell |= {"outputs": [drawn], "metadata": about}
+    page = pages.notebook_page(
+        {"cells": [cell], "metadata": {}}, "00_page", KNOWN, RESULTS, tmp_path
+    )
+    anchor, shown = page["cells"]
+    assert '<div id="cell-page-1"></div>' in anchor["source"]
+    assert shown["outputs"] == [drawn]
+    assert shown["metadata"] == about
     assert pages.targets({"00_page": {"cells": [cell]}}) == {"00": "00_page.ipynb"}
 
 
@@ -116,7 +127,9 @@ def test_a_page_of_exercises_has_each_solution_folded_behind_its_check():
 
 def test_a_notebook_does_not_link_to_itself(tmp_path):
     cells = [{"cell_type": "markdown", "source": ["notebook 06\n", "and notebook 05"]}]
-    page = pages.notebook_page({"cells": cells, "metadata": {}}, "05_training", KNOWN, tmp_path)
+    page = pages.notebook_page(
+        {"cells": cells, "metadata": {}}, "05_training", KNOWN, RESULTS, tmp_path
+    )
     assert page["cells"][0]["source"] == "[notebook 06](06_ablation.ipynb)\nand notebook 05"
 
 
@@ -153,7 +166,7 @@ REPORT = """<html><head><style>p {}</style></head><body><h1>Title</h1><p>Summary
 
 
 def test_the_headings_of_the_report_become_the_book_s_and_keep_their_anchors():
-    page = pages.report_page(REPORT)
+    page = pages.report_page(REPORT, RESULTS)
     headings = re.findall(r"^#+ .*", page, re.MULTILINE)
     assert headings == [
         "# The report", "## 1 The & model", "### 1.1 Sub", "## Empty", "## References",
@@ -165,14 +178,14 @@ def test_the_headings_of_the_report_become_the_book_s_and_keep_their_anchors():
 
 
 def test_the_report_s_listings_get_the_book_s_colours_and_its_tables_a_box_to_scroll_in():
-    page = pages.report_page(REPORT)
+    page = pages.report_page(REPORT, RESULTS)
     assert "color: #d73948" not in page
     assert '<span class="k">def</span>' in page
     assert '<div class="table-wrapper"><table class="docutils"><tr><td>1</td>' in page
 
 
 def test_no_block_of_the_report_is_empty():
-    assert "html\n\n`" not in pages.report_page(REPORT)
+    assert "html\n\n`" not in pages.report_page(REPORT, RESULTS)
 
 
 def test_a_folder_that_is_no_book_is_not_overwritten(tmp_path):
@@ -219,3 +232,46 @@ def test_every_entry_of_the_glossary_leads_to_where_it_is_introduced():
     text = (PROJECT / "report" / "book" / "glossary.md").read_text(encoding="utf-8")
     entries = text.partition(":sorted:")[2].strip().split("\n\n")
     assert [entry for entry in entries if "](notebooks/" not in entry] == []
+
+
+# --- where numbers come from
+
+
+def test_a_place_becomes_a_button_and_its_entry_a_box_with_a_link_to_the_cell():
+    text = "a loss of <!--05_training.train_loss_last .1f-->99.4<!---->, then"
+    marked, groups = marks.with_buttons(text, RESULTS)
+    assert groups == [("05_training.train_loss_last",)]
+    assert re.sub("<[^>]+>", "", marked) == "a loss of 99.4, then"
+    (target,) = re.findall('popovertarget="([^"]+)"', marked)
+    box = marks.boxes(groups, "report.md", RESULTS)
+    assert f'<div popover class="origin-box" id="{target}"' in box
+    cell = origins.of("05_training.train_loss_last").place.cell
+    assert f'href="notebooks/05_training.html#cell-{cell}"' in box
+    assert "python -m vae_helpers run 05_training" in box
+
+
+def test_a_quotient_names_both_of_its_numbers_in_one_box():
+    first, second = "05_training.entropy_last", "05_training.entropy_first"
+    text = f"to <!--{first} / {second} .0%-->63 %<!---->"
+    _, groups = marks.with_buttons(text, RESULTS)
+    assert groups == [(first, second)]
+    box = marks.boxes(groups, "notebooks/05_training.ipynb", RESULTS)
+    assert box.count("<dl>") + box.count('<dl class="stale">') == 2
+    assert 'href="../notebooks/05_training.html#' in box
+
+
+def test_a_box_stands_once_on_a_page_and_its_id_holds_no_space():
+    groups = [("15_gan.in company",), ("15_gan.in company",)]
+    (found,) = re.findall(' id="([^"]*)"', marks.boxes(groups, "report.md", RESULTS))
+    assert f'popovertarget="{found}"' in marks.button(groups[0], "1.2")
+    assert " " not in found
+
+
+def test_a_stale_number_says_so_in_its_box(tmp_path):
+    results = shutil.copytree(RESULTS, tmp_path / "results")
+    path = results / "05_training.json"
+    content = json.loads(path.read_text(encoding="utf-8")) | {"code": "0123456789abcdef"}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    box = marks.boxes([("05_training.train_loss_last",)], "report.md", results)
+    assert '<dl class="stale">' in box
+    assert "stale: changed since" in box

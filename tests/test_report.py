@@ -17,6 +17,7 @@ from matplotlib.image import imread
 from published import load, results
 
 from vae_helpers import PROJECT
+from vae_helpers.studies import origins
 
 build = load("build")
 NUMBER = r"\d+(?:\.\d+)?"
@@ -26,6 +27,25 @@ NUMBER = r"\d+(?:\.\d+)?"
 def page() -> str:
     """The paper as HTML."""
     return build.to_html(PROJECT / "report")
+
+
+@cache
+def unmarked() -> str:
+    """What the paper says outside of marked numbers, mathematics, code and references.
+
+    A table whose caption is marked counts as marked.
+    """
+    body = re.sub(r"<figure.*?</figure>", caption_if_marked, page(), flags=re.DOTALL)
+    left_out = [
+        *(rf"<{it}\b.*?</{it}>" for it in ("button", "math", "pre", "code", "a", r"h\d")),
+        r"<section[^>]*doc-bibliography.*?</section>",
+    ]
+    return words(re.sub("|".join(left_out), " ", body, flags=re.DOTALL))
+
+
+def caption_if_marked(figure: re.Match[str]) -> str:
+    caption = figure[0].partition("<figcaption")[2].partition("</figcaption>")[0]
+    return caption if "<button" in caption else figure[0]
 
 
 @cache
@@ -509,3 +529,26 @@ def test_a_digit_changed_in_the_report_s_text_changes_the_report(tmp_path, monke
     build.build(tmp_path / "report", tmp_path / "report.pdf")
     committed = (PROJECT / "report" / "report.pdf").read_bytes()
     assert (tmp_path / "report.pdf").read_bytes() != committed
+
+
+# --- marks that lead to where a number comes from
+
+OF_OTHERS = {"16.6", "0.4", "6.8", "0.5", "12.6", "1.5", "101.07"}  # Dai & Wipf, stat8201-dgm
+OF_RULES = {"2.303", "99.9", "0.01"}  # the entropy of ten digits, the tolerance, a used latent
+OF_SETTINGS = {"0.001", "0.002", "0.5", "0.1"}  # step sizes and beta1 of Adam, values of beta
+OF_MACHINES = {"2.14", "3.11"}  # versions, with the package's "0.1" above
+
+
+def test_every_number_with_decimals_is_marked_but_for_those_that_no_run_has_made():
+    found = set(re.findall(r"\d[\d,]*\.\d+", unmarked()))
+    assert found == OF_OTHERS | OF_RULES | OF_SETTINGS | OF_MACHINES
+
+
+def test_a_marked_number_is_one_that_its_key_holds():
+    marked = re.findall(r'<button[^>]*data-entry="([^"]+)">(.*?)</button>', page(), re.DOTALL)
+    assert len(marked) > 300
+    for key, shown in marked:
+        origin = origins.of(html.unescape(key))
+        assert origin.key == html.unescape(key), shown
+    printed = {key: words(shown) for key, shown in marked}
+    assert printed["04_network.parameters"] == f"{value('04_network/parameters'):,}"

@@ -183,8 +183,9 @@ def _columns(path: Path) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     for column in rows[0]:
         try:
-            values = [float(row[column]) for row in rows]
+            values = [float(row[column]) for row in rows if row[column]]
         except ValueError:
             continue  # a column of words
-        columns[column] = {name: apply(values) for name, apply in OF_A_COLUMN.items()}
+        if values:
+            columns[column] = {name: apply(values) for name, apply in OF_A_COLUMN.items()}
     return columns

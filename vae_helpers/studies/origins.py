@@ -117,6 +117,28 @@ def of(key: str, results: Path = RESULTS) -> Origin:
     return _of_notebook(source, name, f"{source}.{name}", results)
 
 
+def by_source(results: Path = RESULTS) -> dict[str, dict[str, Any]]:
+    """The origins of all entries and figures, by their source, as the paper prints them.
+
+    Returns:
+        By source: its command, in "said" what else it says of itself, and in "cells" the number of
+        the cell for each key, such as "[12]"; a key without a cell is missing there.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for source in keys.sources(results):
+        names = [f"{source}.{name}" for name in keys.entries(source, results)]
+        if "/" not in source:
+            names += [f"{source}/{name}" for name in _results(source, results)["figures"]]
+        all_of_them = [of(name, results) for name in names]
+        words = all_of_them[0].words()
+        found[source] = {
+            "command": words["made again by"],
+            "said": f"seeds {words['seeds']}; code {words['code']}; {words['date']}",
+            "cells": {it.key: f"[{it.place.number}]" for it in all_of_them if it.place},
+        }
+    return found
+
+
 def _of_notebook(notebook: str, name: str, key: str, results: Path) -> Origin:
     about = _results(notebook, results)
     place = _place(notebook, name)
@@ -135,7 +157,7 @@ def _of_notebook(notebook: str, name: str, key: str, results: Path) -> Origin:
 
 
 def _of_study(study: str, column: str, key: str) -> Origin:
-    found = tables.read(study)
+    found = _study(study)
     about = found.provenance
     return Origin(
         key,
@@ -173,6 +195,11 @@ def _read(path: Path) -> Mapping[str, Any]:
 @cache
 def _digest(notebook: str, words: frozenset[str]) -> str:
     return code_digest.of_notebook(notebook, words)
+
+
+@cache
+def _study(name: str) -> tables.Study:
+    return tables.read(name)
 
 
 def _code_cells(notebook: str) -> list[Mapping[str, Any]]:

@@ -17,6 +17,15 @@ addEventListener("load", async () => {
   markScrolling();
 });
 
+// Sphinx takes Escape for the words of a search; an open box is closed by it.
+addEventListener(
+  "keydown",
+  (event) => {
+    if (event.key === "Escape" && document.querySelector(":popover-open")) event.stopPropagation();
+  },
+  { capture: true },
+);
+
 // Opened as a file, a page may not read others, so that search results go without excerpts.
 if (location.protocol === "file:") {
   DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
