@@ -37,7 +37,7 @@ def boxes(groups: Iterable[Sequence[str]], page: str, results: Path) -> str:
     Args:
         groups: the entries of each button.
         page: its path in the book, such as "notebooks/05_training.ipynb".
-        results: the folder with <notebook>.json and studies/.
+        results: the folder with <notebook>.json.
     """
     root = "../" * page.count("/")
     return "\n".join(_box(group, root, results) for group in dict.fromkeys(map(tuple, groups)))
@@ -54,7 +54,7 @@ def with_buttons(text: str, results: Path) -> tuple[str, list[tuple[str, ...]]]:
 
     def made(match: re.Match[str]) -> str:
         operands = keys.operands(match["name"])
-        groups.append(tuple(".".join(keys.split(it, results)[:2]) for it in operands))
+        groups.append(tuple(origins.of(it, results).key for it in operands))
         return button(groups[-1], match["shown"])
 
     return PLACE.sub(made, text), groups

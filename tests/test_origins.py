@@ -130,6 +130,16 @@ def test_what_a_machine_has_measured_names_a_command_that_there_is(name):
         assert "--write" in (PROJECT / script).read_text(encoding="utf-8")
 
 
+def test_the_results_of_an_execution_lack_studies_and_get_the_committed_ones(tmp_path):
+    path = keys.RESULTS / "05_training.json"
+    shutil.copy(path, tmp_path)
+    found = origins.by_source(tmp_path)
+    assert [source for source in found if "/" not in source] == ["05_training"]
+    assert found["studies/beta"] == origins.by_source()["studies/beta"]
+    assert "measured/bench" in found
+    assert origins.of("studies/beta.fcd_last", tmp_path).seeds == "1 to 3"
+
+
 # --- what the commands print
 
 

@@ -97,7 +97,8 @@ def of(key: str, results: Path = RESULTS) -> Origin:
 
     Args:
         key: of a number, of an entry, or "<notebook>/<figure>".
-        results: the folder with <notebook>.json, studies/ and measured/.
+        results: the folder with <notebook>.json. Studies and what a machine has measured are those
+            that are committed.
 
     Raises:
         KeyUnknownError: the results do not hold it.
@@ -108,12 +109,13 @@ def of(key: str, results: Path = RESULTS) -> Origin:
         if figure not in drawn:
             raise KeyUnknownError(f"{notebook} has no figure {figure!r}{suggestion(figure, drawn)}")
         return _of_notebook(notebook, f"<{figure}>", key, results)
-    source, name, _ = keys.split(key, results)
+    committed = notebook in ("studies", "measured")
+    source, name, _ = keys.split(key, RESULTS if committed else results)
     folder, _, own = source.rpartition("/")
     if folder == "studies":
         return _of_study(own, name, f"{source}.{name}")
     if folder == "measured":
-        return _measured(own, f"{source}.{name}", results)
+        return _measured(own, f"{source}.{name}")
     return _of_notebook(source, name, f"{source}.{name}", results)
 
 
@@ -125,9 +127,11 @@ def by_source(results: Path = RESULTS) -> dict[str, dict[str, Any]]:
         the cell for each key, such as "[12]"; a key without a cell is missing there.
     """
     found: dict[str, dict[str, Any]] = {}
-    for source in keys.sources(results):
-        names = [f"{source}.{name}" for name in keys.entries(source, results)]
-        if "/" not in source:
+    executed = [source for source in keys.sources(results) if "/" not in source]
+    for source in executed + [source for source in keys.sources() if "/" in source]:
+        folder = results if source in executed else RESULTS
+        names = [f"{source}.{name}" for name in keys.entries(source, folder)]
+        if source in executed:
             names += [f"{source}/{name}" for name in _results(source, results)["figures"]]
         all_of_them = [of(name, results) for name in names]
         words = all_of_them[0].words()
@@ -172,8 +176,8 @@ def _of_study(study: str, column: str, key: str) -> Origin:
     )
 
 
-def _measured(name: str, key: str, results: Path) -> Origin:
-    values = keys.entries(f"measured/{name}", results)
+def _measured(name: str, key: str) -> Origin:
+    values = keys.entries(f"measured/{name}")
     command = MEASURED_BY.get(name, "none: its command has been removed since")
     return Origin(key, "", None, command, "", (), "", values.get("date", ""), None)
 
