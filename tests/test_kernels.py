@@ -115,6 +115,19 @@ def test_a_forked_kernel_shows_a_figure_of_plain_matplotlib_as_a_fresh_one_does(
     assert shown[0] == shown[1]
 
 
+def test_a_kernel_is_where_the_notebooks_are_wherever_this_process_goes(toy, monkeypatch):
+    went, go = [], os.chdir
+    monkeypatch.setattr(os, "chdir", lambda path: went.append(pathlib.Path(path)) or go(path))
+    where = "import os\nprint(os.getcwd())"
+    for name in ("01_toy", "02_toy"):
+        nbformat.write(notebook_of(PARAMETERS, where), toy / f"{name}.ipynb")
+    first, second = execution.plan()
+    for executions in ([first, second], [second]):  # forked, and alone in a kernel of Jupyter's
+        execution.run(executions, threads=1)
+        assert [printed(it)[-1].strip() for it in executions] == [str(toy)] * len(executions)
+    assert {*went} <= {pathlib.Path.cwd()}
+
+
 def test_a_forked_kernel_removes_its_temporary_folders_when_it_ends(ran):
     folders = [pathlib.Path(scratch) for _, _, scratch in ran.told[:2]]
     assert len(set(folders)) == 2

@@ -271,7 +271,8 @@ def execute(execution: Execution, *, tell: Tell = lambda *_: None) -> None:
                 name: list(value) if isinstance(value, tuple) else value
                 for name, value in execution.overrides.items()
             },
-            cwd=notebooks.NOTEBOOKS,
+            # for the kernel; papermill's cwd would move this process, and with it other threads
+            resources={"metadata": {"path": str(notebooks.NOTEBOOKS)}},
             engine_name=ENGINE,
             tell=tell,
             progress_bar=False,
