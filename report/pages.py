@@ -208,8 +208,7 @@ def notebook_page(
 
 def html_cell(html: str, name: str) -> dict[str, Any]:
     """A cell of text that is HTML already."""
-    source = f"```````{{raw}} html\n{html}\n```````"
-    return {"cell_type": "markdown", "id": f"{name}-html", "metadata": {}, "source": source}
+    return {"cell_type": "markdown", "id": f"{name}-html", "metadata": {}, "source": _raw(html)}
 
 
 def exercise_page(solution: dict[str, Any]) -> dict[str, Any]:

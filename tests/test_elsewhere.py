@@ -272,8 +272,8 @@ def leaves_encoding_to_the_locale(call):
     """Whether a call reads or writes text without saying in which encoding."""
     name = getattr(call.func, "attr", getattr(call.func, "id", ""))
     given = {keyword.arg: getattr(keyword.value, "value", None) for keyword in call.keywords}
-    opens_no_text = getattr(getattr(call.func, "value", None), "id", "") in ("Image", "tarfile")
-    if "encoding" in given or opens_no_text:
+    module = getattr(getattr(call.func, "value", None), "id", "")
+    if "encoding" in given or module in ("Image", "os", "tarfile"):  # which open no text
         return False
     if name in ("read_text", "write_text"):
         return len(call.args) < ("read_text", "write_text").index(name) + 1

@@ -5,6 +5,8 @@ import json
 import re
 import shutil
 import statistics
+import subprocess
+import sys
 
 import pytest
 from scipy import stats
@@ -182,6 +184,16 @@ def test_where_says_what_it_cannot_find(capsys, word, message):
     status, said, error = lines(capsys, "where", word)
     assert (status, said) == (2, [])
     assert message in error
+    assert "nothing was run" not in error
+
+
+def test_where_ends_quietly_when_its_reader_has_seen_enough():
+    script = f"{sys.executable} -m vae_helpers where 801,224 | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=PROJECT, capture_output=True, encoding="utf-8", check=True
+    )
+    assert done.stderr == ""
+    assert done.stdout == "04_network.parameters = 801224\n0\n"
 
 
 def test_why_gives_every_seed_and_the_interval_of_their_mean(capsys):

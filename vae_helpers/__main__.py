@@ -16,6 +16,7 @@ from vae_helpers.parameters import ParameterError
 from vae_helpers.store.code_digest import CodeDigestError
 from vae_helpers.store.files import DamagedFileError, FileNotWrittenError, write_whole
 from vae_helpers.studies import planning, running, tolerance_tables
+from vae_helpers.studies.keys import KeyUnknownError
 from vae_helpers.studies.planning import Plan
 
 NARROW = {
@@ -34,13 +35,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the arguments say.
 
     Returns:
-        0 if it worked, 1 if a notebook failed, 2 if it was refused, 130 if it was interrupted.
+        0 if it worked, 1 if a notebook failed, 2 if it was refused or asks for what there is not,
+        130 if it was interrupted.
     """
     options = _parser().parse_args(arguments)
     try:
         if options.do is not _score:  # no other command means anything without the course
             notebooks.names()
-        return int(options.do(options) or 0)
+        status = int(options.do(options) or 0)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever reads this has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyUnknownError as error:
+        print(error, file=sys.stderr)
+        return 2
     except (ParameterError, CodeDigestError) as error:
         print(f"refused, nothing was run: {error}", file=sys.stderr)
         return 2

@@ -55,8 +55,8 @@ def value_of(key: str, results: Path = RESULTS) -> Any:
         left, found, right = key.partition(sign)
         if found:
             return apply(value_of(left, results), value_of(right, results))
-    source, name, path = split(key, results)
-    here = entries(source, results)[name]
+    source, _, path = key.partition(".")
+    here: Any = entries(source, results)
     while path:
         parts = _parts(here)
         longest = _longest(source, parts, path)
