@@ -30,6 +30,7 @@ import instructor
 import lab
 import marks
 import pages
+from vae_helpers.studies import keys
 
 PROJECT = Path(__file__).resolve().parent.parent
 MATHJAX = Path(
@@ -87,13 +88,13 @@ def lay_out(results: Path, notebooks: Path, source: Path) -> None:
     (source / "instructor.md").write_text(
         pages.with_files(for_instructors, "README.md", source), encoding="utf-8"
     )
-    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    text, groups = marks.with_buttons(
-        pages.with_files(readme, "README.md", source), results / "results"
-    )
-    (source / "README.md").write_text(text, encoding="utf-8")
-    boxes = marks.boxes(groups, "index.md", results / "results")
-    (source / "origins.html").write_text(boxes, encoding="utf-8")
+    for name in (*keys.TEXTS, "CONTRIBUTING.md"):
+        written = (PROJECT / name).read_text(encoding="utf-8")
+        text, groups = marks.with_buttons(
+            pages.with_files(written, name, source), results / "results"
+        )
+        boxes = pages.raw(marks.boxes(groups, name, results / "results"))
+        (source / name).write_text(f"{text}\n{boxes}", encoding="utf-8")
 
 
 def copy_files(folder: Path, target: Path) -> None:

@@ -39,6 +39,7 @@ AUTHORS = "#maintainers"
 
 FILES = (
     "README.md",
+    "MANUAL.md",
     "CITATION.cff",
     "LICENSE",
     "requirements.txt",

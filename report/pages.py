@@ -35,6 +35,12 @@ HEADING = re.compile(r"<h([2-4])([^>]*)>(.*?)</h\1>", re.DOTALL)
 LISTING = re.compile(r'<pre><code data-lang="(\w+)">(.*?)</code></pre>', re.DOTALL)
 ENTRY = re.compile(r'data-entry="([^"]+)"')
 TAG = re.compile(r"<[^>]+>")
+WRITTEN = {
+    "README.md": "index.md",
+    "MANUAL.md": "MANUAL.md",
+    "CONTRIBUTING.md": "CONTRIBUTING.md",
+} | {f"report/book/{path.name}": path.name for path in (PROJECT / "report/book").glob("*.md")}
+"""The book's pages that somebody has written, by their paths in the repository."""
 
 
 def targets(notebooks: Mapping[str, Any]) -> dict[str, str]:
@@ -139,8 +145,9 @@ def linked(text: str, known: Mapping[str, str]) -> str:
 def with_files(text: str, page: str, source: Path) -> str:
     """The text, with its links to files of the repository made into downloads.
 
-    A link to a folder, which a book has no page for, becomes its text; one to the explorer or the
-    lab leads to its page, with the settings that it names.
+    A link to a folder, which a book has no page for, becomes its text; one to a page that somebody
+    has written, to the explorer or to the lab leads to it, with the place or the settings that it
+    names.
 
     Args:
         text: Markdown.
@@ -157,10 +164,14 @@ def with_files(text: str, page: str, source: Path) -> str:
             return match[0]  # Sphinx knows the page, or warns
         if path.is_dir():
             return match["text"]
+        if written := WRITTEN.get(path.relative_to(PROJECT).as_posix()):
+            return f"[{match['text']}](/{written}{match['anchor'] or ''})"
         copy = source / "files" / path.relative_to(PROJECT)
         if not copy.exists():
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, copy)
+        if path.suffix == ".md":  # of which Sphinx expects a page
+            return f"{{download}}`{match['text']} </{copy.relative_to(source)}>`"
         return f"[{match['text']}](/{copy.relative_to(source)})"
 
     return LINK.sub(download, text)
@@ -208,7 +219,7 @@ def notebook_page(
 
 def html_cell(html: str, name: str) -> dict[str, Any]:
     """A cell of text that is HTML already."""
-    return {"cell_type": "markdown", "id": f"{name}-html", "metadata": {}, "source": _raw(html)}
+    return {"cell_type": "markdown", "id": f"{name}-html", "metadata": {}, "source": raw(html)}
 
 
 def exercise_page(solution: dict[str, Any]) -> dict[str, Any]:
@@ -260,18 +271,19 @@ def report_page(html: str, results: Path) -> str:
         flags=re.S,
     )
     before, *rest = HEADING.split(body)
-    page = ["# The report\n", _raw(style + re.sub(r"<h1.*?</h1>", "", before, flags=re.S))]
+    page = ["# The report\n", raw(style + re.sub(r"<h1.*?</h1>", "", before, flags=re.S))]
     for level, attributes, title, text in zip(*[iter(rest)] * 4, strict=True):
         words = unescape(TAG.sub("", title)).strip()
         name = re.search(r'id="([^"]+)"', attributes)
         target = f'<span id="{name[1]}"></span>' if name and name[1] != make_id(words) else ""
-        page += ["#" * int(level) + f" {words}\n", _raw(target + text)]
+        page += ["#" * int(level) + f" {words}\n", raw(target + text)]
     groups = [(unescape(entry),) for entry in ENTRY.findall(html)]
-    page.append(_raw(marks.boxes(groups, "report.md", results)))
+    page.append(raw(marks.boxes(groups, "report.md", results)))
     return "\n".join(page)
 
 
-def _raw(html: str) -> str:
+def raw(html: str) -> str:
+    """What a page of text holds as HTML; nothing of nothing."""
     return f"```````{{raw}} html\n{html.strip()}\n```````\n" if html.strip() else ""
 
 

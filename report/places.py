@@ -1,4 +1,4 @@
-"""Put the numbers of the committed results into README.md and the notebooks' prose.
+"""Put the numbers of the committed results into README.md, MANUAL.md and the notebooks' prose.
 
     python report/places.py
 
@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 
 from vae_helpers.store.files import write_whole
-from vae_helpers.studies.keys import PLACE, value_of
+from vae_helpers.studies.keys import PLACE, TEXTS, value_of
 
 PROJECT = Path(__file__).resolve().parent.parent
 COMMENT = re.compile(r"<!--.*?(?:-->|$)", re.MULTILINE)
@@ -75,14 +75,16 @@ def fill(text: str, results: Path, *, where: str) -> str:
 
 
 def filled(root: Path) -> dict[Path, str]:
-    """README.md and the notebooks of a checkout, with every place filled anew, by their paths.
+    """The pages and the notebooks of a checkout, with every place filled anew, by their paths.
 
     Raises:
         PlaceError: a place cannot be filled.
     """
     results = root / "report" / "results"
-    readme = root / "README.md"
-    texts = {readme: fill(readme.read_text(encoding="utf-8"), results, where=readme.name)}
+    texts = {
+        root / name: fill((root / name).read_text(encoding="utf-8"), results, where=name)
+        for name in TEXTS
+    }
     for path in sorted((root / "notebooks").glob("*.ipynb")):
         texts[path] = path.read_text(encoding="utf-8")
         notebook = json.loads(texts[path])
@@ -99,7 +101,7 @@ def filled(root: Path) -> dict[Path, str]:
 
 
 def main() -> int:
-    """Fill README.md and the notebooks, or say in one line why not. Nothing is written in vain."""
+    """Fill the pages and the notebooks, or say in one line why not. Nothing is written in vain."""
     try:
         texts = filled(PROJECT)
     except PlaceError as error:

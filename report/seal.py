@@ -30,7 +30,7 @@ from typing import Any
 
 from vae_helpers.parameters import suggestion
 from vae_helpers.store.files import write_whole
-from vae_helpers.studies.keys import PLACE
+from vae_helpers.studies.keys import PLACE, TEXTS
 
 PROJECT = Path(__file__).resolve().parent.parent
 SEAL = "report/published.sha256"
@@ -64,7 +64,8 @@ def _published(root: Path) -> Iterator[tuple[str, bytes]]:
     for pattern in FILES:
         for path in sorted(root.glob(pattern)):
             yield path.relative_to(root).as_posix(), path.read_bytes()
-    yield "README.md#numbers", _numbers((root / "README.md").read_text(encoding="utf-8"))
+    for name in TEXTS:
+        yield f"{name}#numbers", _numbers((root / name).read_text(encoding="utf-8"))
     for pattern in NOTEBOOKS:
         for path in sorted(root.glob(pattern)):
             name = path.relative_to(root).as_posix()

@@ -13,6 +13,7 @@ import sys
 import tomllib
 
 from vae_helpers import PROJECT
+from vae_helpers.studies.keys import TEXTS
 
 
 def load(name):
@@ -56,7 +57,8 @@ def results(root, name):
 
 def prose(root):
     """File, cell and text of everything that a reader reads and a person has typed."""
-    yield "README", "README.md", (root / "README.md").read_text(encoding="utf-8")
+    for name in TEXTS:
+        yield name.removesuffix(".md"), name, (root / name).read_text(encoding="utf-8")
     for name in ("report.typ", "appendix.typ"):
         report = (root / "report" / name).read_text(encoding="utf-8")
         yield "report", f"report/{name}", LAYOUT.sub("", report)
@@ -80,7 +82,7 @@ def captions(root):
 
 
 def unfilled_places(root):
-    """Places in README.md and in notebooks that do not show what the results hold."""
+    """Places in pages and notebooks that do not show what the results hold."""
     try:
         texts = places.filled(root)
     except places.PlaceError as error:

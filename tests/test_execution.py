@@ -1,5 +1,6 @@
 """The runner: what is refused, before anything runs, and what a failing notebook leaves behind."""
 
+import functools
 import json
 import os
 import shutil
@@ -8,10 +9,11 @@ import sys
 
 import nbformat
 import pytest
+from toy_digits import few_digits
 
 from vae_helpers import PROJECT, __main__
 from vae_helpers.course import execution, notebooks
-from vae_helpers.store import machine
+from vae_helpers.store import machine, runs
 
 
 def notebook_of(*sources):
@@ -122,6 +124,18 @@ def test_the_command_line_passes_on_what_it_was_given(monkeypatch, words, called
         monkeypatch.setattr(module, function, note)
     assert __main__.main(words) == 0
     assert calls == [called]
+
+
+def test_the_picture_of_another_beta_leaves_the_first_one_as_it_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(notebooks, "BUILD", tmp_path)
+    monkeypatch.setattr(__main__, "_mnist", few_digits)
+    monkeypatch.setattr(runs, "fit", functools.partial(runs.fit, run_dir=tmp_path / "runs"))
+    assert __main__.main(["digits", "--epochs", "1"]) == 0
+    first = (tmp_path / "digits.png").read_bytes()
+    assert __main__.main(["digits", "--epochs", "1", "--beta", "0"]) == 0
+    assert capsys.readouterr().out.endswith("noise after 1 epoch, beta 0\n")
+    assert (tmp_path / "digits.png").read_bytes() == first
+    assert (tmp_path / "digits_beta_0.png").read_bytes() != first
 
 
 @pytest.mark.parametrize(

@@ -180,14 +180,17 @@ def _digits(options: Namespace) -> None:
     from vae_helpers.seeds import new_rng
     from vae_helpers.store import runs
 
-    config = training.TrainConfig(epochs=options.epochs)
+    config = training.TrainConfig(epochs=options.epochs, beta=options.beta)
     model = runs.fit(config, _mnist(), title=f"epochs 1 to {options.epochs}").model
     images = model.sample(100, rng=new_rng(config.seed, "samples")).cpu()
-    path = notebooks.BUILD / "digits.png"
+    after = "after 1 epoch" if options.epochs == 1 else f"after {options.epochs} epochs"
+    name = "digits"
+    if options.beta != 1:
+        after, name = f"{after}, beta {options.beta:g}", f"digits_beta_{options.beta:g}"
+    path = notebooks.BUILD / f"{name}.png"
     path.parent.mkdir(exist_ok=True)
-    title = f"One hundred samples after {options.epochs} epochs"
-    figures.image_panels({title: images}, columns=10).savefig(path)
-    print(f"{path}: what the network makes of noise after {options.epochs} epochs")
+    figures.image_panels({f"One hundred samples {after}": images}, columns=10).savefig(path)
+    print(f"{path}: what the network makes of noise {after}")
 
 
 def _bench(options: Namespace) -> None:
@@ -253,6 +256,7 @@ def _parser() -> ArgumentParser:
     digits = commands.add_parser("digits", help="a first picture: two epochs, a hundred samples")
     digits.set_defaults(do=_digits)
     digits.add_argument("--epochs", type=_positive, default=2)
+    digits.add_argument("--beta", type=float, default=1.0, help="weight of the KL; 0 is BCE alone")
 
     refresh = commands.add_parser("refresh", help="replace the committed outputs by new ones")
     refresh.set_defaults(do=_refresh)

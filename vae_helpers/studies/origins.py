@@ -283,9 +283,10 @@ def _over_seeds(word: str) -> Iterator[tuple[str, str]]:
 
 
 def _texts() -> dict[str, list[str]]:
-    """In which texts each entry stands, as the README and the notebooks have it in their places."""
+    """In which texts each entry stands, as pages and notebooks have it in their places."""
     found: dict[str, list[str]] = {}
-    for path in [PROJECT / "README.md", *sorted(notebooks.NOTEBOOKS.glob("*.ipynb"))]:
+    pages = [PROJECT / name for name in keys.TEXTS]
+    for path in [*pages, *sorted(notebooks.NOTEBOOKS.glob("*.ipynb"))]:
         for match in keys.PLACE.finditer(path.read_text(encoding="utf-8")):
             for operand in keys.operands(match["name"]):
                 key = ".".join(keys.split(operand)[:2])
