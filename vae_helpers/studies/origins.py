@@ -33,7 +33,9 @@ MEASURED_BY = {
     "cluster": "python -m vae_helpers bench cluster --write",
     "economy": "python tests/economy.py --write",
     "faults": "python tests/faults.py --write",
+    "gallery": "python report/gallery.py",
     "mutants": "python tests/mutants.py --write",
+    "newcomer": "python tests/newcomer.py --write",
     "scaling": "python -m vae_helpers bench scaling --write",
     "thread_effects": "python -m vae_helpers bench thread-effects --write",
 }
@@ -178,8 +180,8 @@ def _of_study(study: str, column: str, key: str) -> Origin:
 
 def _measured(name: str, key: str) -> Origin:
     values = keys.entries(f"measured/{name}")
-    command = MEASURED_BY.get(name, "none: its command has been removed since")
-    return Origin(key, "", None, command, "", (), "", values.get("date", ""), None)
+    seed, date = (str(values.get(it, "")) for it in ("seed", "date"))
+    return Origin(key, "", None, MEASURED_BY[name], seed, (), "", date, None)
 
 
 def _results(notebook: str, results: Path) -> Mapping[str, Any]:
