@@ -30,5 +30,6 @@ html_use_index = False  # it would list the glossary's terms again
 html_copy_source = False
 html_show_copyright = False
 html_permalinks_icon = "#"
+highlight_language = "text"  # what names no language is no Python: commands, a map
 pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "a11y-high-contrast-dark"
