@@ -54,7 +54,7 @@ FILES = (
     "report/results/*.json",
     "report/results/studies/*",
     "report/results/tolerances/*/*",
-    "report/results/measured/*.json",
+    "report/results/measured/*",
     "report/figures/*",
     "report/weights/*",
 )

@@ -52,7 +52,10 @@ def test_runs_of_one_kind_share_a_colour_and_one_entry_of_the_legend():
     kinds = {"VAE": ([1, 2], [[9.0, 8.0], [7.0, 6.0]]), "GAN": ([1, 2], [[5.0, 4.0]])}
     figure = charts.curves_by_seed({"epochs": kinds}, y_label="FCD", references={"level": 5.0})
     (axes,) = figure.axes
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["VAE", "GAN"]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["VAE", "GAN"]
+    figure.draw_without_rendering()
+    assert not legend.get_window_extent().overlaps(axes.get_window_extent())  # nor a curve
     heights = [list(line.get_ydata()) for line in axes.lines[:3]]
     assert heights == [[9.0, 8.0], [7.0, 6.0], [5.0, 4.0]]
     first, second, other = (line.get_color() for line in axes.lines[:3])

@@ -430,7 +430,8 @@ def curves_by_seed(
         axes.set(xscale="log", yscale="log", xlabel=x_label)
         label_logarithm(axes.xaxis)
         label_logarithm(axes.yaxis)
-    legend(grid[0])
+    lines, names = grid[0].get_legend_handles_labels()
+    figure.legend(lines, names, loc="outside upper center", ncols=len(names), frameon=False)
     return figure
 
 
