@@ -20,6 +20,7 @@ from typing import Literal
 
 import typst
 
+from vae_helpers import COURSE
 from vae_helpers.store.files import write_whole
 from vae_helpers.studies import origins
 
@@ -96,13 +97,13 @@ def to_html(results: Path) -> str:
 
 def _compiled(results: Path, form: Literal["pdf", "html"], *, commit: str = "") -> bytes:
     results = results.resolve()
-    if not (results / "results").is_dir() or not results.is_relative_to(PROJECT):
+    if not (results / "results").is_dir() or not results.is_relative_to(COURSE):
         raise ValueError(
             f"--results: expected a folder of the project with results/ and figures/ in it, got "
             f"{results}; `make run` makes build/full"
         )
     inputs = {
-        "folder": f"/{results.relative_to(PROJECT)}",
+        "folder": f"/{results.relative_to(COURSE)}",
         "form": form,
         "commit": commit,
         "digest": digest(results),
@@ -112,8 +113,8 @@ def _compiled(results: Path, form: Literal["pdf", "html"], *, commit: str = "") 
     }
     try:
         made, warnings = typst.compile_with_warnings(
-            PROJECT / "report/report.typ",
-            root=PROJECT,
+            COURSE / "report/report.typ",
+            root=COURSE,
             format=form,
             sys_inputs=inputs,
             ignore_system_fonts=True,

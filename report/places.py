@@ -21,10 +21,10 @@ import re
 import sys
 from pathlib import Path
 
+from vae_helpers import COURSE
 from vae_helpers.store.files import write_whole
 from vae_helpers.studies.keys import PLACE, TEXTS, value_of
 
-PROJECT = Path(__file__).resolve().parent.parent
 COMMENT = re.compile(r"<!--.*?(?:-->|$)", re.MULTILINE)
 VISIBLE = {
     "at the start of a line": re.compile(r"^[ >*+-]*(?:\d+\. +)?<!--.*", re.MULTILINE),
@@ -84,6 +84,7 @@ def filled(root: Path) -> dict[Path, str]:
     texts = {
         root / name: fill((root / name).read_text(encoding="utf-8"), results, where=name)
         for name in TEXTS
+        if (root / name).is_file()  # another course may have fewer
     }
     for path in sorted((root / "notebooks").glob("*.ipynb")):
         texts[path] = path.read_text(encoding="utf-8")
@@ -103,14 +104,14 @@ def filled(root: Path) -> dict[Path, str]:
 def main() -> int:
     """Fill the pages and the notebooks, or say in one line why not. Nothing is written in vain."""
     try:
-        texts = filled(PROJECT)
+        texts = filled(COURSE)
     except PlaceError as error:
         print(f"nothing filled: {error}", file=sys.stderr)
         return 1
     for path, text in texts.items():
         if text != path.read_text(encoding="utf-8"):
             write_whole(path, text)
-            print(f"filled {path.relative_to(PROJECT)}")
+            print(f"filled {path.relative_to(COURSE)}")
     return 0
 
 

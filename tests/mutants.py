@@ -92,7 +92,7 @@ TESTS = {
 NEW = "is new: errors were planted in it by hand, and its mutants are not drawn yet"
 ANSWERS = "right results and known mistakes, which tests/submissions hold one by one"
 LEFT_OUT = {
-    "__init__": "holds one path and the sources as they are",
+    "__init__": "holds two paths and the sources as they are",
     "__main__": "the command line",
     "benchmarks/baseline": "what benchmarks/speed compares with",
     "benchmarks/clock": "measures seconds and megabytes, which differ from machine to machine",
@@ -121,6 +121,7 @@ LEFT_OUT = {
     "course/execution": "executes notebooks: its tests take minutes, and compute nothing",
     "course/kernels": "starts processes, and computes nothing",
     "course/notebooks": "names of notebooks and of their parameters",
+    "course/rules": NEW,
     "course/sockets": "starts processes, and computes nothing",
     "datasets": "checksums, which the tests of data hold against the files",
     "exercises/__init__": "a table of exercises",

@@ -107,6 +107,12 @@ def test_the_digest_does_not_change_with_words_and_pictures(small, file, old, ne
     assert digest_with(small, file, old, new) == before
 
 
+def test_a_process_in_a_folder_without_the_notebook_is_told_where_to_start(small):
+    message = r"expected the notebook .*/99_gone\.ipynb, found none: start .* folder of its course"
+    with pytest.raises(CodeDigestError, match=message):
+        of_notebook("99_gone")
+
+
 def test_digests_have_the_form_of_those_in_the_committed_studies():
     committed = (PROJECT / "report" / "results" / "studies").glob("*.json")
     found = [json.loads(path.read_text(encoding="utf-8"))["digest"] for path in committed]

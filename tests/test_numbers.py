@@ -449,7 +449,7 @@ def test_a_reader_does_not_see_where_a_number_comes_from():
 
 def test_filling_writes_a_notebook_only_where_a_number_has_changed(plant, monkeypatch, capsys):
     root = plant(NOTEBOOK, first(r"gap_last .1f-->\d+\.\d"))
-    monkeypatch.setattr(places, "PROJECT", root)
+    monkeypatch.setattr(places, "COURSE", root)
     assert places.main() == 0
     assert capsys.readouterr().out == f"filled {NOTEBOOK}\n"
     assert (root / NOTEBOOK).read_bytes() == (PROJECT / NOTEBOOK).read_bytes()

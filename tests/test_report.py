@@ -277,7 +277,7 @@ def test_the_by_line_comes_from_committed_files():
 
 
 def test_the_date_of_the_paper_is_that_of_its_latest_result(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "PROJECT", tmp_path)
+    monkeypatch.setattr(build, "COURSE", tmp_path)
     copy_project(tmp_path)
     path = tmp_path / "report" / "results" / "09_latent_space.json"
     results = json.loads(path.read_text(encoding="utf-8"))
@@ -500,7 +500,7 @@ def test_what_is_not_an_image_of_digits_is_a_vector_graphic_in_the_report():
 
 
 def test_a_warning_of_the_typesetter_stops_the_report(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "PROJECT", tmp_path)
+    monkeypatch.setattr(build, "COURSE", tmp_path)
     copy_project(tmp_path)
     path = tmp_path / "report" / "report.typ"
     path.write_text(
@@ -512,7 +512,7 @@ def test_a_warning_of_the_typesetter_stops_the_report(tmp_path, monkeypatch):
 
 
 def test_a_report_without_one_of_its_numbers_is_not_built(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "PROJECT", tmp_path)
+    monkeypatch.setattr(build, "COURSE", tmp_path)
     copy_project(tmp_path)
     path = tmp_path / "report" / "results" / "05_training.json"
     results = json.loads(path.read_text(encoding="utf-8"))
@@ -540,7 +540,7 @@ def test_a_folder_without_results_is_refused(tmp_path):
 
 
 def test_a_digit_changed_in_the_report_s_text_changes_the_report(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "PROJECT", tmp_path)
+    monkeypatch.setattr(build, "COURSE", tmp_path)
     copy_project(tmp_path)
     path = tmp_path / "report" / "report.typ"
     assert "a training loss of 183" in path.read_text(encoding="utf-8")

@@ -18,6 +18,7 @@ TOY = (
     'from vae_helpers.course.results import begin\n\nresults = begin("01_toy", globals())',
     """
 import glob, json, os, signal, time
+import torch
 from ipykernel.connect import get_connection_file
 
 with open(get_connection_file()) as connection, open("ran.log", "a") as log:
@@ -47,7 +48,7 @@ results.series("curve", {1: seed / 7, 30: float("nan")})
 QUICK_TORCH = """
 import os
 
-__version__ = "a stand-in: `begin` only asks about the machine, and torch takes seconds to load"
+__version__ = "a stand-in: only `begin` asks it, about the machine, and torch takes seconds to load"
 
 
 class cuda:

@@ -28,20 +28,20 @@ from xml.etree import ElementTree
 import nbformat
 import notebook_rules
 
-from vae_helpers import PROJECT
-from vae_helpers.course import execution, sockets
+from vae_helpers import COURSE, PROJECT
+from vae_helpers.course import execution, sockets, tolerances
 from vae_helpers.course.notebooks import BUILD, NOTEBOOKS
 from vae_helpers.parameters import ParameterError
 
 TESTS = PROJECT / "tests"
 EXECUTED = BUILD / "full" / "notebooks"
-CODE = (*(PROJECT / "vae_helpers").rglob("*.py"), PROJECT / "report" / "tolerances.toml")
+CODE = (*(PROJECT / "vae_helpers").rglob("*.py"), tolerances.TOLERANCES)
 """What an output depends on besides its notebook."""
 MAKE_RUN = "`make run` executes it"
 NBVAL = (
     *("--nbval-current-env", "--nbval-cell-timeout", "1800"),
-    *("--nbval-sanitize-with", str(NOTEBOOKS / "sanitize.cfg")),
-    *("-c", str(PROJECT / "pyproject.toml"), "--rootdir", str(PROJECT), "--noconftest", "-q"),
+    *("--nbval-sanitize-with", str(PROJECT / "notebooks" / "sanitize.cfg")),
+    *("-c", str(PROJECT / "pyproject.toml"), "--rootdir", str(COURSE), "--noconftest", "-q"),
 )
 
 
@@ -93,9 +93,9 @@ def useless(path: Path, committed: notebook_rules.Notebook) -> list[str]:
     began = datetime.fromisoformat(execution["start_time"]).timestamp()
     newer = [source for source in CODE if source.stat().st_mtime > began]
     if newer:
-        name = newer[0].relative_to(PROJECT)
         return [
-            f"expected {path} executed by the code that is there, but {name} is newer; {MAKE_RUN}"
+            f"expected {path} executed by the code that is there, but {newer[0]} is newer; "
+            f"{MAKE_RUN}"
         ]
     return []
 

@@ -176,15 +176,15 @@ RULES: Mapping[str, Rule] = {
 """Every parameter of a configuration or of a notebook, by its name."""
 
 
-def check(name: str, value: Any) -> Any:
+def check(name: str, value: Any, rules: Mapping[str, Rule] = RULES) -> Any:
     """The value in its own type, if it is valid for the parameter of this name.
 
     Raises:
         ParameterError: it says what was expected, what came, and the nearest valid choice.
     """
-    if name not in RULES:
-        raise ParameterError(f"unknown parameter {name!r}{suggestion(name, RULES)}")
-    return RULES[name].check(name, value)
+    if name not in rules:
+        raise ParameterError(f"unknown parameter {name!r}{suggestion(name, rules)}")
+    return rules[name].check(name, value)
 
 
 def check_fields(config: Any) -> None:

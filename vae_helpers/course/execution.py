@@ -21,9 +21,10 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from vae_helpers import PROJECT, parameters
+from vae_helpers import COURSE
 from vae_helpers.course import kernels, notebooks, sockets
-from vae_helpers.course.notebooks import PROFILES, SMOKE
+from vae_helpers.course.notebooks import PROFILES
+from vae_helpers.datasets import DATASETS
 from vae_helpers.parameters import Flag, Number, ParameterError, Several, Words, suggestion
 from vae_helpers.store import machine
 from vae_helpers.store.files import ensure_writable, write_whole
@@ -31,8 +32,8 @@ from vae_helpers.store.files import ensure_writable, write_whole
 if TYPE_CHECKING:
     from vae_helpers.course.display import Display, Tell
 
-PUBLISHED = PROJECT / "report"
-REFERENCES = PROJECT / "tests" / "smoke"
+PUBLISHED = COURSE / "report"
+REFERENCES = COURSE / "tests" / "smoke"
 LONG = {
     "00_study_in_one_page": 40.0,
     "05_training": 20.0,
@@ -97,15 +98,16 @@ def plan(
             all_names = sorted({other for own in known.values() for other in own})
             where = chosen[0] if len(chosen) == 1 else "these notebooks"
             raise ParameterError(f"{where}: no parameter {name!r}{suggestion(name, all_names)}")
+    small = notebooks.allowed().smoke if profile == "smoke" else {}
     executions = []
     for notebook, own in known.items():
-        base = {name: SMOKE[name] for name in own if profile == "smoke" and name in SMOKE}
+        base = {name: small[name] for name in own if name in small}
         overrides = base | {
-            name: parameters.check(name, _typed(name, value))
+            name: notebooks.check(name, _typed(name, value))
             for name, value in given.items()
             if name in own
         }
-        values = {name: parameters.check(name, value) for name, value in (own | overrides).items()}
+        values = {name: notebooks.check(name, value) for name, value in (own | overrides).items()}
         executions.append(Execution(notebook, overrides, notebooks.profile_of(notebook, values)))
     return executions
 
@@ -220,12 +222,13 @@ def check_datasets(executions: Iterable[Execution]) -> None:
     Raises:
         ParameterError: one is missing or altered; the message says what to do.
     """
-    asked = {execution.overrides.get("dataset", "MNIST") for execution in executions} - {"MNIST"}
+    given = {execution.overrides.get("dataset") for execution in executions} - {"MNIST"}
+    asked = [name for name in DATASETS if name in given]  # another course may mean something else
     if asked:
         from vae_helpers.data import DataError, unpacked
 
         try:
-            for dataset in sorted(asked):
+            for dataset in asked:
                 unpacked(dataset)
         except DataError as error:
             raise ParameterError(str(error)) from error
@@ -409,7 +412,7 @@ def _replace(folder: Path, execution: Execution, prepared: Callable[[Any], Any])
 
 def _typed(name: str, value: Any) -> Any:
     """Text from the command line as the type that the parameter's rule asks for."""
-    rule = parameters.RULES.get(name)
+    rule = notebooks.allowed().rules.get(name)
     if not isinstance(value, str) or rule is None:
         return value
     try:
@@ -436,4 +439,4 @@ def _environment(**variables: int | str | None) -> Iterator[None]:
 
 
 def _short(path: Path) -> Path:
-    return path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path
+    return path.relative_to(COURSE) if path.is_relative_to(COURSE) else path

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from weakref import WeakSet
 
+from vae_helpers import COURSE, PROJECT
 from vae_helpers.course.sockets import SocketProvisioner
 
 PRELOADED = (
@@ -32,7 +33,7 @@ _forking = False
 def forked() -> Iterator[None]:
     """Kernels that this process starts inside are forked; the imports begin at once."""
     global _forking
-    _forking = sys.platform == "linux"
+    _forking = sys.platform == "linux" and COURSE == PROJECT  # another course imports other things
     if _forking:
         from multiprocessing import forkserver
 

@@ -7,14 +7,19 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vae_helpers import PROJECT, parameters
+from vae_helpers import COURSE, parameters
+from vae_helpers.course import rules
+from vae_helpers.course.rules import Rules
 from vae_helpers.parameters import ParameterError, suggestion
 
-NOTEBOOKS = PROJECT / "notebooks"
-BUILD = PROJECT / "build"
+NOTEBOOKS = COURSE / "notebooks"
+BUILD = COURSE / "build"
+PARAMETERS = COURSE / "notebooks" / "parameters.toml"
+"""The rules of another course, in the place of `parameters.RULES` and of `SMOKE`."""
 PROFILES = ("full", "smoke")
 
 SMOKE: Mapping[str, Any] = {
@@ -27,7 +32,7 @@ SMOKE: Mapping[str, Any] = {
     "likelihood_images": 100,
     "num_samples": 5,
 }
-"""The smoke profile: every notebook takes those of the parameters that it has."""
+"""The smoke profile of this course: every notebook takes those of the parameters that it has."""
 
 
 def names() -> list[str]:
@@ -70,31 +75,68 @@ def defaults(notebook: str) -> dict[str, Any]:
     Raises:
         ParameterError: there is no such notebook, or no cell tagged `parameters` in it.
     """
+    return {name: ast.literal_eval(value) for name, _, value in _declared(notebook)}
+
+
+def check(name: str, value: Any) -> Any:
+    """The value of a notebook's parameter in its own type, if it is valid.
+
+    Raises:
+        ParameterError: as in `parameters.check`, by the rules of the course.
+    """
+    return parameters.check(name, value, allowed().rules)
+
+
+@cache
+def allowed() -> Rules:
+    """What the parameters may be: as the course's parameters.toml says, if it has one.
+
+    Raises:
+        ParameterError: it does not say what is needed, or two notebooks annotate a parameter
+            differently.
+    """
+    if not PARAMETERS.is_file():
+        return Rules(parameters.RULES, SMOKE)
+    annotations: dict[str, str] = {}
+    for notebook in names():
+        for name, annotation, _ in _declared(notebook):
+            own = ast.unparse(annotation)
+            if annotations.setdefault(name, own) != own:
+                raise ParameterError(
+                    f"{notebook}: {name}: expected the annotation that it has in other notebooks, "
+                    f"{annotations[name]}, got {own}"
+                )
+    return rules.read(PARAMETERS, annotations)
+
+
+def profile_of(notebook: str, values: Mapping[str, Any]) -> str:
+    """ "full" for the notebook's defaults, "smoke" for the smoke profile, else a digest."""
+    known = {name: check(name, value) for name, value in defaults(notebook).items()}
+    if dict(values) == known:
+        return "full"
+    small = allowed().smoke
+    if dict(values) == {name: small.get(name, value) for name, value in known.items()}:
+        return "smoke"
+    text = json.dumps([notebook, dict(values)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _declared(notebook: str) -> list[tuple[str, ast.expr, ast.expr]]:
+    """Name, annotation and default of each parameter."""
     known = names()
     if notebook not in known:
         raise ParameterError(f"unknown notebook {notebook!r}{suggestion(notebook, known)}")
     path = NOTEBOOKS / f"{notebook}.ipynb"
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         if "parameters" in cell["metadata"].get("tags", []):
-            return dict(map(_assignment, ast.parse("".join(cell["source"])).body))
+            return [*map(_assignment, ast.parse("".join(cell["source"])).body)]
     raise ParameterError(f"{path.name}: expected a cell tagged 'parameters', found none")
 
 
-def profile_of(notebook: str, values: Mapping[str, Any]) -> str:
-    """ "full" for the notebook's defaults, "smoke" for the smoke profile, else a digest."""
-    known = {name: parameters.check(name, value) for name, value in defaults(notebook).items()}
-    if dict(values) == known:
-        return "full"
-    if dict(values) == {name: SMOKE.get(name, value) for name, value in known.items()}:
-        return "smoke"
-    text = json.dumps([notebook, dict(values)], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _assignment(statement: ast.stmt) -> tuple[str, Any]:
+def _assignment(statement: ast.stmt) -> tuple[str, ast.expr, ast.expr]:
     if not isinstance(statement, ast.AnnAssign) or statement.value is None:
         raise ParameterError(
             "parameters cell: expected lines such as `epochs: int = 30`, "
             f"got `{ast.unparse(statement)}`"
         )
-    return ast.unparse(statement.target), ast.literal_eval(statement.value)
+    return ast.unparse(statement.target), statement.annotation, statement.value

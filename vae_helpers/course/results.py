@@ -26,13 +26,13 @@ import io
 import json
 import math
 import platform
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
-from vae_helpers import parameters
 from vae_helpers.course import captions, cells, notebooks, tolerances
 from vae_helpers.course.cells import CellRun
 from vae_helpers.course.tolerances import Tolerance
@@ -335,7 +335,7 @@ def begin(
                 f"{notebook}: parameter {name!r}: expected a value, found none; execute the cell "
                 "with the parameters first, and begin with globals()"
             )
-    values = {name: parameters.check(name, namespace[name]) for name in known}
+    values = {name: notebooks.check(name, namespace[name]) for name in known}
     profile = notebooks.profile_of(notebook, values)
     found = tolerances.read(notebook, profile, path=tolerances.TOLERANCES)
     code = code_digest.of_notebook(notebook, code_digest.words_among(values))
@@ -367,13 +367,12 @@ def _drawn(figure: Figure, kind: str, *, metadata: Mapping[str, None]) -> bytes:
 
 
 def _machine() -> dict[str, Any]:
-    import torch
-
+    torch: Any = sys.modules.get("torch")  # a course may do without it
     return {
         "processor": platform.machine(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch and torch.cuda.is_available() else None,
+        "threads": torch.get_num_threads() if torch else None,
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": torch.__version__ if torch else None,
         "date": datetime.now(UTC).date().isoformat(),
     }

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vae_helpers import PROJECT
+from vae_helpers import COURSE
 from vae_helpers.course.notebooks import PROFILES
 from vae_helpers.parameters import ParameterError, shown
 from vae_helpers.store.files import write_whole
 
-TOLERANCES = PROJECT / "report" / "tolerances.toml"
+TOLERANCES = COURSE / "report" / "tolerances.toml"
 CONFIDENCE = 0.999
 LEAST_SEEDS = 5
 FIELDS = {"unit": str, "decimals": int, "excludes": str}

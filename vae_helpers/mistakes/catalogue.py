@@ -49,11 +49,11 @@ def catalogue(path: Path = CATALOGUE) -> Mapping[str, Mistake]:
     return {name: Mistake(name, **entry) for name, entry in entries.items()}
 
 
-def copy_project(copy: Path, *folders: str) -> None:
-    """The package and further folders, in an empty folder; a link to the data shares the images."""
+def copy_project(copy: Path, *folders: str, course: Path = PROJECT) -> None:
+    """The package and folders of a course, in an empty folder; a link shares the images."""
     ignored = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
-    for name in ("vae_helpers", *folders):
-        shutil.copytree(PROJECT / name, copy / name, ignore=ignored)
+    for folder in (PROJECT / "vae_helpers", *(course / name for name in folders)):
+        shutil.copytree(folder, copy / folder.name, ignore=ignored)
     shutil.copy(PROJECT / "pyproject.toml", copy)
     (copy / "data").symlink_to(PROJECT / "data", target_is_directory=True)
 

@@ -26,12 +26,12 @@ from typing import Any, ParamSpec, TypeVar, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from vae_helpers import PROJECT, acceleration
+from vae_helpers import COURSE, acceleration
 from vae_helpers.store import checkpoints, code_digest
 from vae_helpers.store.code_digest import MACHINERY, SourceChangedError
 from vae_helpers.store.files import FileNotWrittenError
 
-CACHE = PROJECT / "build" / "cache"
+CACHE = COURSE / "build" / "cache"
 SHOWN_ONLY = ("title",)  # arguments that a value does not depend on
 PACKAGES = ("torch", "torchmetrics", "numpy", "scipy", "scikit-learn", "safetensors")
 

@@ -31,10 +31,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
-from vae_helpers import PROJECT, SOURCES
+from vae_helpers import COURSE, PROJECT, SOURCES
 
 PACKAGE = PROJECT / "vae_helpers"
-NOTEBOOKS = PROJECT / "notebooks"
+NOTEBOOKS = COURSE / "notebooks"
 
 MACHINERY = ("course", "store", "studies", "mistakes", "benchmarks", "exercises", "__main__")
 """What runs, keeps and checks what the science computes; the science must not import it."""
@@ -132,8 +132,18 @@ def check_unchanged() -> None:
 
 
 def cells(notebook: str) -> str:
-    """The code of a notebook without its parameters cell."""
-    read = json.loads((NOTEBOOKS / f"{notebook}.ipynb").read_text(encoding="utf-8"))
+    """The code of a notebook without its parameters cell.
+
+    Raises:
+        CodeDigestError: there is no such notebook here.
+    """
+    path = NOTEBOOKS / f"{notebook}.ipynb"
+    if not path.is_file():  # as for a dask worker that was started elsewhere
+        raise CodeDigestError(
+            f"expected the notebook {path}, found none: start this process in the folder of its "
+            "course"
+        )
+    read = json.loads(path.read_text(encoding="utf-8"))
     sources = [
         "".join(cell["source"])
         for cell in read["cells"]

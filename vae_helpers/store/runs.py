@@ -32,7 +32,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import nn
 
-from vae_helpers import PROJECT, acceleration, training
+from vae_helpers import COURSE, acceleration, training
 from vae_helpers.data import Digits
 from vae_helpers.progress import Progress
 from vae_helpers.store import checkpoints, code_digest
@@ -47,7 +47,7 @@ from vae_helpers.store.files import (
 )
 from vae_helpers.training import SNAPSHOT_EPOCHS, DivergedError, EpochTrainer, Fit, copy_of
 
-RUNS = PROJECT / "runs"
+RUNS = COURSE / "runs"
 
 Model = TypeVar("Model", bound=nn.Module)
 Made = TypeVar("Made", bound=nn.Module, covariant=True)

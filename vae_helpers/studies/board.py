@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vae_helpers import PROJECT
+from vae_helpers import COURSE
 from vae_helpers.course import notebooks
 from vae_helpers.studies import tables
 from vae_helpers.studies.tables import Study
 
-PUBLISHED = PROJECT / "report" / "published.toml"
+PUBLISHED = COURSE / "report" / "published.toml"
 TEST_IMAGES = 10_000
 """By which others judge, where our bounds take the first few of them."""
 

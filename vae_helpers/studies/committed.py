@@ -10,7 +10,6 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from vae_helpers import parameters
 from vae_helpers.course import notebooks
 from vae_helpers.studies import tables
 from vae_helpers.studies.planning import Cell, Plan, text
@@ -51,7 +50,7 @@ def records(plan: Plan, study: Study) -> dict[str, Record]:
         By the keys of the cells.
     """
     defaults = {
-        name: parameters.check(name, it) for name, it in notebooks.defaults(plan.notebook).items()
+        name: notebooks.check(name, it) for name, it in notebooks.defaults(plan.notebook).items()
     }
     about = study.provenance
     rows = tables.read_rows(tables.PUBLISHED / f"{plan.name}.csv")

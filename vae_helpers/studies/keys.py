@@ -22,13 +22,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vae_helpers import PROJECT
+from vae_helpers import COURSE
 from vae_helpers.parameters import ParameterError, suggestion
 from vae_helpers.studies import tables
 
-RESULTS = PROJECT / "report" / "results"
+RESULTS = COURSE / "report" / "results"
 TEXTS = ("README.md", "MANUAL.md")
-"""The pages of the project, apart from the notebooks, in which numbers are filled in."""
+"""The pages of a course, apart from the notebooks, in which numbers are filled in."""
 PLACE = re.compile(r"<!--(?P<name>[^<>]+) (?P<form>[\d.,]*[a-z%]?)-->(?P<shown>[^<>]*)<!---->")
 """A number in a text, between two comments that a page does not show (report/places.py)."""
 OPERATORS = {" / ": operator.truediv, " - ": operator.sub}

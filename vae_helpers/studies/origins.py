@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vae_helpers import PROJECT
+from vae_helpers import COURSE
 from vae_helpers.course import notebooks, tolerances
 from vae_helpers.parameters import shown, suggestion
 from vae_helpers.store import code_digest
@@ -287,7 +287,7 @@ def _over_seeds(word: str) -> Iterator[tuple[str, str]]:
 def _texts() -> dict[str, list[str]]:
     """In which texts each entry stands, as pages and notebooks have it in their places."""
     found: dict[str, list[str]] = {}
-    pages = [PROJECT / name for name in keys.TEXTS]
+    pages = [COURSE / name for name in keys.TEXTS if (COURSE / name).is_file()]
     for path in [*pages, *sorted(notebooks.NOTEBOOKS.glob("*.ipynb"))]:
         for match in keys.PLACE.finditer(path.read_text(encoding="utf-8")):
             for operand in keys.operands(match["name"]):

@@ -18,7 +18,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vae_helpers import parameters
 from vae_helpers.course import execution, notebooks
 from vae_helpers.course.execution import Execution
 from vae_helpers.parameters import ParameterError, shown, suggestion
@@ -220,7 +219,7 @@ def _cell(
     execution: Execution, names: Iterable[str], code_of: Callable[..., str], *, arm: str | None
 ) -> Cell:
     base = notebooks.defaults(execution.notebook) | dict(execution.overrides)
-    values = {name: parameters.check(name, value) for name, value in base.items()}
+    values = {name: notebooks.check(name, value) for name, value in base.items()}
     # a worker's checkout may have other defaults: nothing is left to them
     whole = Execution(execution.notebook, values, execution.profile)
     point = " ".join(f"{name}={text(values[name])}" for name in names)

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from vae_helpers import COURSE
 from vae_helpers.mistakes.catalogue import copy_project
 from vae_helpers.parameters import ParameterError
 from vae_helpers.store.files import write_whole
@@ -54,7 +55,7 @@ def recheck(names: Sequence[str] = (), *, cells: int = 1, workers: int = 2) -> i
     jobs = [(plan, place) for plan in stale for place in draw(plan, cells)]
     changed: set[str] = set()
     with TemporaryDirectory() as folder, ThreadPoolExecutor(workers) as pool:
-        copy_project(Path(folder), "notebooks", "report")
+        copy_project(Path(folder), "notebooks", "report", course=COURSE)
         found = pool.map(lambda job: _repeated(*job, copy=Path(folder)), jobs)
         for (plan, place), lines in zip(jobs, found, strict=True):
             said = f"{len(lines)} entries differ" if lines else "the same to the last digit"

@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vae_helpers import PROJECT
+from vae_helpers import COURSE
 from vae_helpers.course import notebooks
 from vae_helpers.parameters import ParameterError, shown, suggestion
 from vae_helpers.store import code_digest
 
-STUDIES = PROJECT / "report" / "studies.toml"
-PUBLISHED = PROJECT / "report" / "results" / "studies"
+STUDIES = COURSE / "report" / "studies.toml"
+PUBLISHED = COURSE / "report" / "results" / "studies"
 
 Row = dict[str, Any]
 
