@@ -61,6 +61,8 @@ def lay_out(results: Path, notebooks: Path, source: Path) -> None:
     copy_files(results / "figures", source / "report" / "figures")
     pictures = Path("report", "interactive", "pictures")
     copy_files(PROJECT / pictures, source / pictures)
+    example = Path("tests", "template")  # whose files a page shows
+    copy_files(PROJECT / example, source / "files" / example)
 
     html = build.to_html(results)
     (source / "report.md").write_text(

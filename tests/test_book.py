@@ -204,7 +204,7 @@ def test_a_page_with_a_dead_link_is_not_built(tmp_path):
     source = tmp_path / "source"
     shutil.copytree(PROJECT / "report" / "book", source)
     (source / "extra").mkdir()
-    for page in ("glossary.md", "symptoms.md"):  # which link to pages that are not here
+    for page in ("glossary.md", "symptoms.md", "template.md"):  # which name files that are not here
         (source / page).unlink()
     (source / "index.md").write_text("# Title\n\n[words](gone.md)\n", encoding="utf-8")
     with pytest.raises(RuntimeError, match=r"^Sphinx: index\.md:3: .*'gone\.md'[^;]*$"):

@@ -242,16 +242,8 @@ book.lay_out(project / "report", project / "notebooks", Path(sys.argv[2]))
 
 @needs_permissions
 def test_the_book_of_a_read_only_checkout_is_laid_out_where_one_may_write(run, tmp_path, clone):
-    names = [
-        "README.md",
-        "MANUAL.md",
-        "CONTRIBUTING.md",
-        "LICENSE",
-        "CITATION.cff",
-        "pyproject.toml",
-        "data",
-    ]
-    names.append("tests/mistakes.toml")
+    names = ["README.md", "MANUAL.md", "CONTRIBUTING.md", "LICENSE", "CITATION.cff"]
+    names += ["pyproject.toml", "data", "tests/mistakes.toml", "tests/template"]
     project = clone("report", "notebooks", "vae_helpers", *names)
     done = run(BOOK, project, tmp_path / "source", folder=tmp_path, package=project)
     assert done.stderr == ""

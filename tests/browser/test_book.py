@@ -180,7 +180,7 @@ def test_the_book_has_its_pages():
         if path.parent.name in ("notebooks", "exercises")
     }
     written = {"index", "report", "MANUAL", "CONTRIBUTING", "instructor", "glossary", "symptoms"}
-    written |= {"explorer", "lab", "search"}
+    written |= {"template", "explorer", "lab", "search"}
     others = {f"{name}.html" for name in written}
     assert set(PAGES) == notebooks | others
 
