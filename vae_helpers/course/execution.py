@@ -197,7 +197,7 @@ def _run_one(execution: Execution, display: Display) -> None:
     if missed := _missed(execution):
         raise NotebookFailedError(
             f"{execution.notebook}: {len(missed)} of its numbers missed their tolerances: "
-            f"{', '.join(missed)}. MANUAL.md says what to do\nThe notebook says which "
+            f"{', '.join(missed)}. The manual says what to do\nThe notebook says which "
             f"mistakes they exclude: {_short(execution.output)}"
         )
     display.done(label)

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 SERIES_COLUMNS = 5  # values of a series in a line of print
 ADVICE = (
     "    In changed code, look for that mistake first. In unchanged code, another machine or\n"
-    "    version may be the reason: MANUAL.md says what to do."
+    "    version may be the reason: the manual says what to do."
 )
 
 Config = TypeVar("Config")
