@@ -11,6 +11,9 @@ import json
 import re
 import sys
 import tomllib
+from importlib.metadata import version
+
+import pytest
 
 from vae_helpers import PROJECT
 from vae_helpers.studies.keys import TEXTS
@@ -39,6 +42,11 @@ CITED = re.compile(
 )
 LAYOUT = re.compile(r"(?<=[:(] )\d+\.\d+(?:pt|em|cm)|(?<=\()\d+\.\d+(?:pt|em|cm)|//.*")
 """In the paper: a length, with its unit glued to it as Typst's code asks and no text does."""
+with_pinned_typst = pytest.mark.skipif(
+    f"typst=={version('typst')}"
+    not in (PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines(),
+    reason="the bytes of a PDF are those of one version of typst",
+)
 
 
 def notebooks(root):

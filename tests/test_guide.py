@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import typst
-from published import load
+from published import load, with_pinned_typst
 
 from vae_helpers import PROJECT
 from vae_helpers.exercises import EXERCISES
@@ -173,6 +173,7 @@ def test_markdown_comes_as_pieces_and_a_place_as_its_number():
     assert [it.get("text") for it in made[1:]] == [" ", "b*", " ", "c", " 3.0 e"]
 
 
+@with_pinned_typst
 def test_the_committed_guide_is_what_lessons_exercises_and_plan_build():
     made = guide.typeset("instructor.typ", guide.guide_data(*guide.read(PROJECT)))
     same = made == (PROJECT / "report" / "instructor.pdf").read_bytes()

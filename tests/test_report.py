@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 from matplotlib.image import imread
-from published import load, results
+from published import load, results, with_pinned_typst
 
 from vae_helpers import PROJECT
 from vae_helpers.studies import origins
@@ -286,6 +286,7 @@ def test_the_date_of_the_paper_is_that_of_its_latest_result(tmp_path, monkeypatc
     assert "results of 2031-01-02" in words(build.to_html(tmp_path / "report"))
 
 
+@with_pinned_typst
 def test_a_commit_is_printed_where_it_is_given_and_changes_nothing_else(tmp_path):
     build.build(PROJECT / "report", tmp_path / "with.pdf", commit="0123abc")
     build.build(PROJECT / "report", tmp_path / "without.pdf")
@@ -451,6 +452,7 @@ def test_the_listing_is_the_module_s_code_without_its_docstrings():
     assert bare(listing) == bare(path.read_text(encoding="utf-8"))
 
 
+@with_pinned_typst
 def test_the_committed_report_is_what_the_committed_results_build(tmp_path):
     output = tmp_path / "report.pdf"
     build.build(PROJECT / "report", output)
