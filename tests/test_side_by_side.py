@@ -109,7 +109,8 @@ def test_what_trains_begins_first_and_what_is_timed_is_alone_and_last(monkeypatc
     assert sorted(began[0] + timed) == notebooks.names()
 
 
-INTERRUPTED = """import pathlib, sys
+INTERRUPTED = """import pathlib, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell runs behind ignores it
 from vae_helpers import __main__
 from vae_helpers.store import machine
 from vae_helpers.course import notebooks
