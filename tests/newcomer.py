@@ -52,7 +52,11 @@ def timed(command: str, folder: Path) -> float:
     """
     began = time.perf_counter()
     done = subprocess.run(
-        command.split(), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command.split(),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
     )
     if done.returncode:
         said = done.stdout[-2_000:]
