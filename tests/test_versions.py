@@ -150,16 +150,6 @@ def test_a_row_takes_the_place_of_that_of_the_same_python_and_packages(tmp_path)
     assert versions.rows(path) == [old, middle, again, newest]
 
 
-def test_a_clean_row_has_pinned_packages_this_torch_and_no_failure():
-    rows = [
-        ROW | {"python": "3.10.1", "newest": True},
-        ROW | {"python": "3.11.1", "failed": ["it"]},
-        ROW | {"python": "3.12.1", "torch": "2.13.0"},
-        ROW,
-    ]
-    assert versions.clean(rows, "2.14.1") == ["3.13"]
-
-
 @pytest.fixture
 def tried(tmp_path, monkeypatch):
     """Runs the script with this Python and a toy for the course; its status, and the row."""
