@@ -145,6 +145,27 @@ def test_a_kernel_whose_group_is_gone_already_is_still_told_to_end():
     assert process.exitcode == -signal.SIGTERM
 
 
+def test_a_kernel_that_is_about_to_start_does_not_keep_others_from_being_killed(monkeypatch):
+    def start(process):
+        kernels.kill_all()  # as another thread may at this moment
+        raise InterruptedError
+
+    others = kernels.ForkingProvisioner()
+    others.process = other = kernels._Kernel(target=time.sleep, args=(600,))
+    other.start()
+    monkeypatch.setattr(kernels._Kernel, "start", start)
+    monkeypatch.setattr(kernels, "_forking", True)
+    monkeypatch.setattr(kernels, "_started", {others})
+    starting = kernels.ForkingProvisioner().launch_kernel(["-f", "file"], env={})
+    try:
+        with pytest.raises(InterruptedError):
+            asyncio.run(starting)
+        other.wait(60)
+        assert other.exitcode == -signal.SIGKILL
+    finally:
+        other.kill()
+
+
 def test_a_forked_kernel_ends_when_the_course_is_killed(toy):
     noted = toy / "kernel"
     sleeps = (

@@ -67,8 +67,9 @@ class ForkingProvisioner(SocketProvisioner):
             return await super().launch_kernel(cmd, **given)
         bound, sockets = _context.Pipe(duplex=False)
         about = (cmd[cmd.index("-f") :], given["env"], given.get("cwd") or os.getcwd(), sockets)
-        self.process: Any = _Kernel(target=_serve, args=about)
-        self.process.start()
+        kernel: Any = _Kernel(target=_serve, args=about)
+        kernel.start()
+        self.process = kernel  # only now: another thread may kill whatever is named here
         sockets.close()
         with bound, suppress(EOFError):  # it is closed in any case, and nothing is sent
             bound.recv()
