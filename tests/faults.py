@@ -589,7 +589,7 @@ def report(counts):
 
 
 def numbers(counts):
-    """What the README takes from report/results/measured/faults.json, by key."""
+    """What the manual takes from report/results/measured/faults.json, by key."""
     values = {}
     for key, count in counts.items():
         values[f"{key}_trials"] = {"value": count.trials}

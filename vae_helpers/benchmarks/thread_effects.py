@@ -1,6 +1,6 @@
 """How far one run differs between thread counts and devices.
 
-The contract is in the README: the same configuration on the same machine with the same number of
+The contract is in the manual: the same configuration on the same machine with the same number of
 threads gives the same bits. With another number of threads a matrix product may add its terms in
 another order, and a GPU does; how much of that is left after some epochs is measured here. Every
 difference is relative to the run with one thread, the largest over the history and the weights.
