@@ -46,6 +46,8 @@ MASKS = {
     r"\bin \d+(\.\d+)? ?s\b": "in ... s",
     r"\babout \d+:\d\d left": "about ... left",
 }
+KEPT = ("HOME", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
+"""What the commands see of the environment: CI, for one, makes pytest print longer summaries."""
 
 
 def copy(folder: Path) -> Path:
@@ -60,7 +62,11 @@ def printed(command: str, course: Path) -> str:
     done = subprocess.run(
         [sys.executable, *words[1:]],
         cwd=course,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), "COLUMNS": "80"},
+        env={
+            **{name: os.environ[name] for name in KEPT if name in os.environ},
+            "PYTHONPATH": str(PROJECT),
+            "COLUMNS": "80",
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
