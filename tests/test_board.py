@@ -43,7 +43,7 @@ def test_errors_of_images_and_of_reading_are_added_as_variances():
     [((0.2, 0.3), "agrees"), ((-0.3, 0.3), "agrees"), ((0.4, 0.3), "higher"), ((-2, 1), "lower")],
 )
 def test_the_verdict_follows_from_the_interval(difference, verdict):
-    row = Row("x", 1.0, (1.0, 0.1), difference, 5, "", "")
+    row = Row("x", 1.0, (1.0, 0.1), difference, 5, "", "", ())
     assert row.verdict == verdict
 
 
@@ -77,11 +77,14 @@ def test_a_single_training_borrows_its_spread_and_adds_that_of_the_images(toy):
     assert row.ours == (95.0, pytest.approx(math.hypot(T95_4 * sd, Z95 * images)))
     assert row.difference == (1.0, pytest.approx(math.hypot(T95_4 * sd * 2**0.5, Z95 * images)))
     assert (row.runs, row.verdict) == (1, "agrees")
+    assert row.studies == (toy["arms"], toy["seeds"])
 
 
 def test_five_trainings_have_a_spread_of_their_own(toy):
     entry = {**ENTRY, "ours": {**ENTRY["ours"], "study": "seeds"}}
-    assert board.row(entry, toy, 0.95).ours == (92.0, pytest.approx(T95_4 * math.sqrt(2.5 / 5)))
+    row = board.row(entry, toy, 0.95)
+    assert row.ours == (92.0, pytest.approx(T95_4 * math.sqrt(2.5 / 5)))
+    assert row.studies == (toy["seeds"],)
 
 
 def test_the_command_names_what_is_not_the_default_and_can_be_run():

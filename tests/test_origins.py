@@ -111,11 +111,25 @@ def test_a_number_of_a_study_has_its_seeds_and_its_command():
     assert "results.check" in "".join(cell_of(origin)["source"])
 
 
-def test_a_notebook_names_the_studies_that_it_reads():
-    assert origins.of("15_gan.alone").studies == (
+def test_a_number_names_the_studies_that_the_notebook_has_read_by_its_cell():
+    assert origins.of("15_gan.plain_d_loss").studies == ()
+    compared = ("comparison_gan", "comparison_plain", "remedies")
+    assert origins.of("15_gan.alone").studies == compared
+    assert origins.of("15_gan.fcd_last").studies == (
         *("comparison_gan", "comparison_plain", "gan_final", "gan_search", "remedies"),
     )
+    assert origins.of("13_published_numbers.same").studies == ("board_losses", "published")
     assert origins.of("05_training.train_loss_last").studies == ()
+
+
+def test_each_study_that_was_read_has_its_seeds():
+    words = origins.of("15_gan.alone").words()["studies read"]
+    found = dict(re.findall(r"(\w+) \(seeds (\d+ to \d+)\)", words))
+    assert sorted(found) == ["comparison_gan", "comparison_plain", "remedies"]
+    for name, seeds in found.items():
+        with (keys.RESULTS / "studies" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+            of_rows = {int(row["seed"]) for row in csv.DictReader(file)}
+        assert f"{min(of_rows)} to {max(of_rows)}" == seeds
 
 
 @pytest.mark.parametrize("name", [it.stem for it in (keys.RESULTS / "measured").glob("*.json")])

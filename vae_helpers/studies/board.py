@@ -41,6 +41,7 @@ class Row:
         runs: how many trainings ours are.
         differs: which of the conditions are not the same, in words; empty if all are.
         command: papermill's, that trains and measures the first of our runs.
+        studies: that hold our trainings, and the spread over seeds if that is another's.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Row:
     runs: int
     differs: str
     command: str
+    studies: tuple[Study, ...]
 
     @property
     def verdict(self) -> str:
@@ -84,7 +86,9 @@ def row(entry: Mapping[str, Any], studies: Mapping[str, Study], confidence: floa
     own = entry["ours"]
     study, metric, where = studies[own["study"]], own["metric"], own.get("where", {})
     values = study.values(metric, where)
-    seeds = values if len(values) > 2 else studies[SINGLE[0]].values(SINGLE[1])
+    single = studies[SINGLE[0]]
+    enough = len(values) > 2
+    seeds = values if enough else single.values(SINGLE[1])
     chance = {
         "confidence": confidence,
         "sd": statistics.stdev(seeds),
@@ -104,6 +108,7 @@ def row(entry: Mapping[str, Any], studies: Mapping[str, Study], confidence: floa
         runs=len(values),
         differs=own.get("differs", ""),
         command=command(study, first),
+        studies=(study,) if enough else (study, single),
     )
 
 

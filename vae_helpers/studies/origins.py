@@ -63,7 +63,7 @@ class Origin:
         place: the cell; None if no output of the notebook names the entry.
         command: that makes it again.
         seeds: such as "0" or "1 to 10"; "" if none is noted.
-        studies: whose tables the notebook reads.
+        studies: whose tables the notebook has read by the end of that cell.
         code: the digest of the code that it is of; "" if none is noted.
         date: in ISO 8601; "" if none is noted.
         stale: whether the code has changed since; None if nothing tells.
@@ -83,12 +83,13 @@ class Origin:
         """What a reader is told, in order; the key and the cell come first."""
         cell = f"[{self.place.number}] of notebook {self.notebook}" if self.place else ""
         state = {True: "stale: changed since", False: "today's", None: "nothing noted"}[self.stale]
+        studies = [f"{it} (seeds {_seeds(_study(it))})" for it in self.studies]
         return {
             "key": self.key,
             "cell": cell or self.notebook or "none: it depends on the machine",
             "made again by": self.command,
             "seeds": self.seeds or "none noted",
-            **({"notebook reads": ", ".join(self.studies)} if self.studies else {}),
+            **({"studies read": ", ".join(studies)} if studies else {}),
             "code": f"{self.code}, {state}" if self.code else state,
             "date": self.date or "none noted",
         }
@@ -155,7 +156,7 @@ def _of_notebook(notebook: str, name: str, key: str, results: Path) -> Origin:
         place,
         f"python -m vae_helpers run {notebook}",
         str(about["parameters"].get("seed", "")),
-        _studies_read_by(notebook),
+        _studies_read(notebook, place),
         about.get("code", ""),
         about["machine"]["date"],
         _digest(notebook, words) != about["code"] if "code" in about else None,
@@ -170,7 +171,7 @@ def _of_study(study: str, column: str, key: str) -> Origin:
         about["notebook"],
         _place(about["notebook"], column.partition("[")[0]),
         f"python -m vae_helpers studies {study}",
-        tables.in_words(about["seeds"]),
+        _seeds(found),
         (),
         about["digest"],
         about["date"],
@@ -208,6 +209,10 @@ def _study(name: str) -> tables.Study:
     return tables.read(name)
 
 
+def _seeds(study: tables.Study) -> str:
+    return tables.in_words(study.provenance["seeds"])
+
+
 def _code_cells(notebook: str) -> list[Mapping[str, Any]]:
     read = _read(notebooks.NOTEBOOKS / f"{notebook}.ipynb")
     return [cell for cell in read["cells"] if cell["cell_type"] == "code"]
@@ -230,13 +235,13 @@ def _place(notebook: str, name: str) -> Place | None:
 
 
 @cache
-def _studies_read_by(notebook: str) -> tuple[str, ...]:
-    """The studies that a notebook reads: it prints the label of each."""
+def _studies_read(notebook: str, place: Place | None) -> tuple[str, ...]:
+    """The studies whose label the cells have printed up to a place, or all of them."""
+    cells = _code_cells(notebook)
+    if place:
+        cells = [cell for cell in cells if cell["execution_count"] <= place.number]
     printed = "".join(
-        text
-        for cell in _code_cells(notebook)
-        for output in cell["outputs"]
-        for text in output.get("text", ())
+        text for cell in cells for output in cell["outputs"] for text in output.get("text", ())
     )
     return tuple(sorted(set(LABEL.findall(printed))))
 
@@ -331,7 +336,7 @@ def _evidence(notebook: str, name: str) -> Iterator[str]:
     if entry["kind"] == "exact":
         yield f"    exact: {shown(entry['value'])}{unit}, compared at every execution"
     elif entry["kind"] == "table":
-        yield "    a table of means and half-widths, from studies that the notebook reads:"
+        yield "    a table of means and half-widths, from studies that were read:"
         for study in of(f"{notebook}.{name}").studies:
             yield f"    python -m vae_helpers why studies/{study}.<column>"
     elif entry["kind"] == "measured":
