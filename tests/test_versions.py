@@ -4,6 +4,7 @@ import importlib.metadata
 import platform
 import subprocess
 import sys
+import tomllib
 from collections import defaultdict
 from datetime import date
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 import versions
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from vae_helpers import PROJECT
 
 REQUIREMENTS = versions.REQUIREMENTS.read_text(encoding="utf-8")
 ROW = {
@@ -150,12 +153,21 @@ def test_a_row_takes_the_place_of_that_of_the_same_python_and_packages(tmp_path)
     assert versions.rows(path) == [old, middle, again, newest]
 
 
+def test_the_package_claims_the_pythons_on_which_nothing_has_failed_and_no_older_one():
+    about = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    clean = [it for it in versions.rows() if not it["newest"] and not it["failed"]]
+    pythons = [versions.minor(it["python"]) for it in clean]
+    assert about["classifiers"] == [f"Programming Language :: Python :: {it}" for it in pythons]
+    assert about["requires-python"] == f">={pythons[0]}"
+
+
 @pytest.fixture
 def tried(tmp_path, monkeypatch):
     """Runs the script with this Python and a toy for the course; its status, and the row."""
     (tmp_path / "test_mixed.py").write_text(MIXED, encoding="utf-8")
     toy = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pyproject.toml")
     toy = {"tests": (*toy, str(tmp_path / "test_mixed.py"), "-k", "good or warns")}
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)  # which the run under way may have set
     monkeypatch.setattr(versions, "COMMANDS", toy)
     monkeypatch.setattr(versions, "ENVIRONMENTS", tmp_path / "versions")
     kept = []
