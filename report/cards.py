@@ -97,7 +97,7 @@ CARDS: Mapping[str, Card] = {
     "gan": Card(
         title="Generator of the course's GAN, 20 latents",
         what="The generator of a GAN whose layers have the sizes of the study's decoder, with "
-        "settings that were searched for on held-out images.",
+        "settings chosen on held-out images.",
         config=GANConfig,
         settings={},
         runs=(

@@ -370,6 +370,7 @@ TYPED = {
     "the study's two numbers and its network": "183 99 784 400 200 20",
     "per cent of an interval": "95",
     "pixels, their range, and where they are rounded": "0 1 2",
+    "levels of the FCD that were declared before": "100 50",
     "images, draws, features and normals of the protocol": "10,000 1,000 5,000 20,000 64 30",
     "notebooks that are named, and a checksum": "12 13 256",
 }
@@ -559,7 +560,8 @@ def test_a_digit_changed_in_the_report_s_text_changes_the_report(tmp_path, monke
 
 # --- marks that lead to where a number comes from
 
-OF_OTHERS = {"16.6", "0.4", "6.8", "0.5", "12.6", "1.5", "101.07"}  # Dai & Wipf, stat8201-dgm
+# Dai and Wipf, stat8201-dgm
+OF_OTHERS = {"16.6", "0.4", "6.8", "0.5", "12.6", "1.5", "54.5", "1.0", "101.07"}
 OF_RULES = {"2.303", "99.9", "0.01"}  # the entropy of ten digits, the tolerance, a used latent
 OF_SETTINGS = {"0.001", "0.002", "0.5", "0.1"}  # step sizes and beta1 of Adam, values of beta
 OF_MACHINES = {"2.14", "3.11"}  # versions, with the package's "0.1" above
