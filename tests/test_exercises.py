@@ -8,6 +8,7 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -409,6 +410,24 @@ def test_a_check_prints_what_it_found(capsys):
     assert lines[1].startswith("sum_for_mean: not yet. 'adam': Adam does not step")
 
 
+def variance_for_logvar(slope, mu, std, eps):
+    along = slope(mu + std * eps)
+    return along, along * eps * std**2
+
+
+def without_logarithms(bce, z, mu, logvar):
+    prior, q = torch.distributions.Normal(0, 1), torch.distributions.Normal(mu, logvar.exp() ** 0.5)
+    w = (-bce + prior.log_prob(z).sum(2) - q.log_prob(z).sum(2)).exp()
+    return -w.mean(dim=0).log()
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"), [("path_gradient", variance_for_logvar), ("iwae_loss", without_logarithms)]
+)
+def test_a_wrong_answer_that_is_right_at_special_numbers_is_refused(name, answer):
+    assert not judge(EXERCISES[name], answer).right
+
+
 @pytest.mark.parametrize(
     ("got", "wanted", "expected"),
     [
@@ -420,6 +439,8 @@ def test_a_check_prints_what_it_found(capsys):
         (" Grey", "grey", True),
         ({"A", "b"}, {"a", "b"}, True),
         (True, False, False),
+        (torch.tensor(1.0) < 2, True, True),
+        (np.float64(1) > 2, True, False),
     ],
 )
 def test_results_agree_part_by_part(got, wanted, expected):
@@ -428,7 +449,16 @@ def test_results_agree_part_by_part(got, wanted, expected):
 
 @pytest.mark.parametrize(
     ("got", "wanted"),
-    [(True, 1.0), ("1", 1.0), ([1.0], 1.0), ({"b": 1}, {"a": 1}), (1, "a"), ((1, 2, 3), (1, 2))],
+    [
+        (True, 1.0),
+        (1, True),
+        (torch.tensor([True]), True),
+        ("1", 1.0),
+        ([1.0], 1.0),
+        ({"b": 1}, {"a": 1}),
+        (1, "a"),
+        ((1, 2, 3), (1, 2)),
+    ],
 )
 def test_another_type_or_shape_is_no_wrong_value_but_a_wrong_form(got, wanted):
     with pytest.raises(FormError, match="expected"):

@@ -154,7 +154,7 @@ MISTAKEN = {
         "The widths of q are forgotten": variance_of_means,
         "The spread of the means": variance_of_widths,
         "Variances are averaged": variance_log_mean,
-        "Standard deviations are added": variance_of_stds,
+        "The mean of sigma is added": variance_of_stds,
         "The mixture is made of these": variance_unbiased,
     },
     "sample_gaussian": {

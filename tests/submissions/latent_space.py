@@ -172,7 +172,7 @@ MISTAKEN = {
     },
     "between_draws": {
         "The mean of two draws": DRAWS | {"halfway": 7.07},
-        "The mean is half as long": DRAWS | {"halfway": 3.54},
+        "Both draws add to the variance": DRAWS | {"halfway": 3.54},
         "The length of a mean": DRAWS | {"ten": 0.707},
         "In a difference": DRAWS | {"difference": 7.07},
         "These are squared": {"halfway": 25, "ten": 5, "difference": 100, "arc": 50, "angle": 90},

@@ -176,7 +176,7 @@ MISTAKEN = {
     "conditions_differ": {
         "The loss is the same": DIFFER | {"A": {"estimate"}},
         "The number was averaged over": DIFFER | {"B": set()},
-        "Both are called NLL": DIFFER | {"C": set()},
+        "Minus the ELBO is often called NLL": DIFFER | {"C": set()},
         "There are two differences": DIFFER | {"D": {"images"}},
         "The name NLL": DIFFER | {"E": {"estimate"}},
     },

@@ -66,7 +66,8 @@ def _samples() -> list[tuple[Tensor, ...]]:
     mu, logvar = (torch.randn(6, 3, generator=rng, dtype=torch.float64) for _ in range(2))
     eps = torch.randn(6, 6, 3, generator=rng, dtype=torch.float64)
     bce = 100 + 3 * torch.randn(6, 6, generator=rng, dtype=torch.float64)
-    return [(bce, mu + (logvar / 2).exp() * eps, mu, logvar)]
+    z = mu + (logvar / 2).exp() * eps
+    return [(bce, z, mu, logvar), (bce + 900, z, mu, logvar)]
 
 
 def _log_weights(

@@ -172,7 +172,7 @@ PRIOR_ESTIMATE = Exercise(
     },
 )
 
-MU, STD, DRAWS = 0.7, 0.5, 200_000
+MU, STD, DRAWS = -0.7, 0.8, 200_000
 
 
 def _f(z: Any) -> Any:

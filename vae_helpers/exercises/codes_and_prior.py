@@ -106,7 +106,7 @@ AGGREGATE_VARIANCE = Exercise(
         "Variances are averaged, not their logarithms.": lambda mu, logvar: (
             _variance(mu) + logvar.mean(dim=0).exp()
         ),
-        "Standard deviations are added; variances add up.": lambda mu, logvar: (
+        "The mean of sigma is added; it has to be that of the variance.": lambda mu, logvar: (
             _variance(mu) + (logvar / 2).exp().mean(dim=0)
         ),
         "The mixture is made of these images and no others: divide by N, not by N - 1.": (
@@ -264,7 +264,7 @@ SAMPLE_MIXTURE = Exercise(
         "The draws come component by component; a batch of them would show one only.": (
             _mistaken_mixture(kind="in order")
         ),
-        "The widths are squared: standard deviations are used as variances.": _mistaken_mixture(
+        "The widths are squared: the noise is multiplied by variances.": _mistaken_mixture(
             kind="variances"
         ),
     },

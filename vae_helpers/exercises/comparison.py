@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,6 +46,7 @@ def agree(got: Any, wanted: Any, *, tolerance: float) -> bool:
         pairs = zip(got, wanted, strict=True)
         return all([agree(*pair, tolerance=tolerance) for pair in pairs])
     if isinstance(wanted, (str, bool, set)):
+        got = truth(got) if isinstance(wanted, bool) else got
         if not isinstance(got, type(wanted)):
             kind = {str: "a word", bool: "True or False", set: "a set of words"}[type(wanted)]
             raise FormError(f"expected {kind}, got {shown(got)}")
@@ -78,6 +80,12 @@ def numbers(value: Any, *, shape: tuple[int, ...] | None = None) -> Tensor:
         wanted = f"a tensor {list(shape)}" if len(shape) else "one number"
         raise FormError(f"expected {wanted}, got {shown(value)}")
     return tensor
+
+
+def truth(value: Any) -> Any:
+    """True or False if a comparison of tensors or arrays has given a single one, else the value."""
+    single = isinstance(value, (Tensor, np.ndarray, np.generic)) and value.ndim == 0
+    return bool(value) if single and str(value.dtype) in ("bool", "torch.bool") else value
 
 
 def written(value: Any) -> None:

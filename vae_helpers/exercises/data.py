@@ -152,7 +152,7 @@ EPOCH_BATCHES = Exercise(
     form="a generator of index tensors [B], each of batch_size indices but for the last",
     hint="Draw one permutation of all indices with rng, then cut it.",
     misconceptions={
-        "The ragged last batch is left out, so some images are never used.": (
+        "The ragged last batch is left out, or other indices from 0 to n - 1 never come.": (
             lambda n, *, batch_size, rng: _shuffled(n, batch_size, rng)[: n // batch_size]
         ),
         "Indices are drawn with replacement: some images come twice and others "

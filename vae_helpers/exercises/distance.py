@@ -39,7 +39,7 @@ BEST_CONTRAST = Exercise(
     misconceptions={
         "The factor is divided by the squared length of the wrong image: this one would bring b "
         "close to a.": lambda a, b: ((a * b).sum(dim=1) / b.square().sum(dim=1), ANY),
-        "This is the cosine of the angle, which is the factor only if both lengths are one.": (
+        "This is the cosine of the angle, which is the factor only if both lengths are equal.": (
             lambda a, b: (torch.cosine_similarity(a, b, dim=1), ANY)
         ),
         "This makes both lengths equal. Unless the two are parallel, a shorter vector is "

@@ -58,8 +58,8 @@ EVEN_ARC = Exercise(
     misconceptions={
         "The direction does not turn evenly: the formula was given vectors of different "
         "lengths, and it expects equal ones.": _plain_slerp,
-        "This is the straight line, stretched to the right length: its direction turns faster in "
-        "the middle than at the ends.": _stretched_line,
+        "This is the straight line, stretched to the right length: its direction turns fastest "
+        "where the line is nearest to the origin.": _stretched_line,
         "The length is one everywhere.": _turned,
         "The length of a is kept all the way; at the end it has to be that of b.": (
             lambda a, b, t: _lengths(a, b)[0] * _turned(a, b, t)
@@ -243,7 +243,7 @@ BETWEEN_DRAWS = Exercise(
         "The mean of two draws is no draw: in its variance the weights are squared.": {
             "halfway": math.sqrt(50)
         },
-        "The mean is half as long only if both draws point the same way.": {
+        "Both draws add to the variance of the mean, a quarter each; here only one is counted.": {
             "halfway": math.sqrt(50) / 2
         },
         "The length of a mean of independent draws falls with the root of their number.": {
@@ -275,8 +275,8 @@ WHICH_WALK = Exercise(
             "C": "straight"
         },
         "What lies too far out loses fidelity; B has gained some.": {"B": "stretched"},
-        "Nothing has changed in A, although the ends are left behind: its z must be draws like any "
-        "others.": {"A": "straight"},
+        "Nothing has changed in A, although the ends are left behind: its z must be as long as "
+        "draws are.": {"A": "straight"},
         "Halfway between many pairs there are many different images; D has a single one.": {
             "D": "straight"
         },

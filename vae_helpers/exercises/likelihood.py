@@ -58,7 +58,7 @@ FULL_WEIGHTS = Exercise(
         "The prior is missing: this is log p(x|z) - log q(z|x).": lambda log_px, mu, root, eps: (
             log_px - _log_q(mu, root, eps)
         ),
-        "log q is missing: these are weights for draws from the prior.": (
+        "log q is missing: this is log p(x, z), which is a weight for no draw.": (
             lambda log_px, mu, root, eps: log_px + _log_prior(_latents(mu, root, eps))
         ),
         "log q is added; a draw that q proposes too often has to count less.": (

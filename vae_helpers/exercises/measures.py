@@ -127,7 +127,7 @@ MAY_JUDGE = Exercise(
     tries=_measures,
     expected=_may_judge,
     form="True or False",
-    hint="List the four kinds of changes by contrast, and all steps of every damage, the step "
+    hint="List the three kinds of changes by contrast, and all steps of every damage, the step "
     "from the undamaged images included.",
     misconceptions={
         "Contrast is tried on real digits alone; the samples of both models were recontrasted, "

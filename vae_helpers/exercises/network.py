@@ -44,8 +44,8 @@ BCE_FROM_LOGITS = Exercise(
     form="a tensor [B], nats per image, at least 0 and finite",
     hint="Of exp(l) and exp(-l) one is never above 1. Write the formula with that one.",
     misconceptions={
-        "The sigmoid of a large logit is exactly 1, and the logarithm of 1 - 1 is minus infinity: "
-        "the loss has to start from the logits.": _sigmoid_first,
+        "The sigmoid of a large logit is exactly 1, so that the logarithm of 1 - 1 is minus "
+        "infinity, and its exponential is infinite: so is the loss.": _sigmoid_first,
         "PyTorch's function of probabilities cuts the logarithm off at -100, so the most wrong "
         "pixel counts too little.": lambda logits, x: F.binary_cross_entropy(
             torch.sigmoid(logits), x, reduction="none"

@@ -301,7 +301,8 @@ CONDITIONS_DIFFER = Exercise(
     misconceptions={
         "The loss is the same; it is only divided by the number of pixels.": {"A": {"estimate"}},
         "The number was averaged over what the weights were fitted to.": {"B": set()},
-        "Both are called NLL, but theirs takes the logarithm of a mean over draws.": {"C": set()},
+        "Minus the ELBO is often called NLL too, but theirs takes the logarithm of a mean over "
+        "draws.": {"C": set()},
         "There are two differences: the width of the hidden layer is the second.": {
             "D": {"images"}
         },

@@ -109,8 +109,8 @@ BEST_INDEPENDENT_Q = Exercise(
     tries=_posteriors,
     expected=_best_q,
     form="a pair of tensors [D]: the mean of q, and its variances, above 0",
-    hint="Write KL(q || p(z|x)) for a diagonal q; only a trace contains the variances and the "
-    "posterior. Differentiate.",
+    hint="Each variance is in two terms, and mu in the last one only. Set the derivative in each "
+    "of them to zero.",
     misconceptions={
         "These are the posterior's own variances. They belong to the KL in the other direction; "
         "this one gives less.": lambda mean, covariance: (ANY, covariance.diagonal()),
@@ -162,7 +162,9 @@ WHAT_HAPPENED = Exercise(
         "A loss below the least possible one cannot be a full bound: a term is not counted.": {
             "C": "healthy"
         },
-        "A KL above zero says that q depends on x, not that the decoder uses z.": {"D": "healthy"},
+        "A KL above zero says that q is not the prior, not that the decoder uses z.": {
+            "D": "healthy"
+        },
         "In a full collapse q is the prior for every image, and here it is not.": {"D": "collapse"},
         "No nats are left in the KL, so nothing can pass from x to z.": {"B": "healthy"},
     },

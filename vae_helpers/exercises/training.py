@@ -106,7 +106,8 @@ TRAIN_STEP = Exercise(
         "The bce is a mean over the pixels, which makes beta as large as their number.": (
             _mistaken_step(pixel_mean=True)
         ),
-        "The weights do not change: the optimiser makes no step.": lambda *args: None,
+        "The weights do not change: the optimiser makes no step, or the gradients are cleared "
+        "before it.": lambda *args: None,
     },
 )
 
@@ -191,7 +192,7 @@ def _gradients() -> list[tuple[Tensor]]:
 
 
 def _with_momentum(answer: Callable[..., Any], gradients: Tensor) -> Any:
-    return answer(gradients, lr=0.1, momentum=0.9)
+    return answer(gradients, lr=0.05, momentum=0.9)
 
 
 def _sgd(
@@ -199,7 +200,7 @@ def _sgd(
 ) -> Tensor:
     weight = nn.Parameter(torch.zeros_like(gradients[0]))
     optimizer = torch.optim.SGD(
-        [weight], lr=0.1, momentum=momentum, dampening=dampening, nesterov=nesterov
+        [weight], lr=0.05, momentum=momentum, dampening=dampening, nesterov=nesterov
     )
     for gradient in gradients:
         weight.grad = gradient.clone()
