@@ -819,7 +819,7 @@ LIGHT, DARK = ["rgb(255, 255, 255)", "none"], ["rgb(19, 20, 22)", "invert(1)"]
 def test_the_theme_is_the_one_chosen_in_the_book(toy, visit, system, chosen, expected):
     page = visit(toy[0].as_uri(), color_scheme=system).page
     if chosen:
-        page.evaluate("(theme) => localStorage.setItem('theme', theme)", chosen)
+        page.add_init_script(f"localStorage.setItem('theme', '{chosen}')")
         page.reload()
     assert looks(page) == expected
 

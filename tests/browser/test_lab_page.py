@@ -984,7 +984,7 @@ def test_dark_pages_are_drawn_in_other_colours(path, visit):
 )
 def test_the_theme_is_the_one_chosen_in_the_book(path, visit, system, chosen):
     page = visit(path.as_uri(), color_scheme=system).page
-    page.evaluate("(theme) => localStorage.setItem('theme', theme)", chosen)
+    page.add_init_script(f"localStorage.setItem('theme', '{chosen}')")
     page.reload()
     painted(page)
     wanted = system if chosen == "auto" else chosen
