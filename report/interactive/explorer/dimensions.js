@@ -71,6 +71,10 @@ export function latentDimensions(settings, changed) {
     show();
     changed();
   });
+  // a toggle is heard of only later, when another control may have shown the old setting again
+  unused.querySelector("summary").addEventListener("click", () => {
+    settings.unused = !unused.open;
+  });
   unused.addEventListener("toggle", () => {
     settings.unused = unused.open;
     changed();
